@@ -1,0 +1,76 @@
+"""Grouped-query attention of a block over its context and itself.
+
+Source: PAPER §2.1 (one Transformer, block-causal attention); GQA and QK-norm as in Qwen2.5/Qwen3,
+from which the paper initialises (§2.3).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from reference import rotary
+from reference.rms_norm import RMSNorm
+from spec.presets import Backbone
+
+Keys = Float[Tensor, "kv_heads m head_dim"]
+Values = Float[Tensor, "kv_heads m head_dim"]
+
+
+def attend(
+    q: Float[Tensor, "heads n head_dim"],
+    k: Keys,
+    v: Values,
+    mask: Bool[Tensor, "n m"],
+) -> Float[Tensor, "heads n head_dim"]:
+    """softmax(q kᵀ / sqrt(head_dim), masked) v; each key head serves heads / kv_heads queries
+    (WS-BACKBONE-4).
+
+    A hidden key has weight exactly 0: its score is -inf before the softmax.
+    """
+    groups = q.shape[0] // k.shape[0]
+    k = repeat(k, "kv m d -> (kv g) m d", g=groups)
+    v = repeat(v, "kv m d -> (kv g) m d", g=groups)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    weights = torch.softmax(scores.masked_fill(~mask, -math.inf), dim=-1)
+    return weights @ v
+
+
+class Attention(nn.Module):
+    """Projections, optional QK-norm, rotary positions, attention, output (WS-BACKBONE-3)."""
+
+    def __init__(self, cfg: Backbone) -> None:
+        super().__init__()
+        self.head_dim = cfg.head_dim
+        self.q_proj = nn.Linear(cfg.d_model, cfg.n_heads * cfg.head_dim, bias=cfg.qkv_bias)
+        self.k_proj = nn.Linear(cfg.d_model, cfg.n_kv_heads * cfg.head_dim, bias=cfg.qkv_bias)
+        self.v_proj = nn.Linear(cfg.d_model, cfg.n_kv_heads * cfg.head_dim, bias=cfg.qkv_bias)
+        self.o_proj = nn.Linear(cfg.n_heads * cfg.head_dim, cfg.d_model, bias=False)
+        self.q_norm = RMSNorm(cfg.head_dim, cfg.norm_eps) if cfg.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(cfg.head_dim, cfg.norm_eps) if cfg.qk_norm else nn.Identity()
+
+    def forward(
+        self,
+        x: Float[Tensor, "n d_model"],
+        theta: Float[Tensor, "n half"],
+        mask: Bool[Tensor, "n total"],
+        context_k: Keys,
+        context_v: Values,
+    ) -> tuple[Float[Tensor, "n d_model"], Keys, Values]:
+        """Attend from ``x`` to the context followed by ``x`` itself.
+
+        Returns:
+            The output, and the block's own keys (rotated) and values, for the cache.
+        """
+        split = "n (heads d) -> heads n d"
+        q = self.q_norm(rearrange(self.q_proj(x), split, d=self.head_dim))
+        k = self.k_norm(rearrange(self.k_proj(x), split, d=self.head_dim))
+        v = rearrange(self.v_proj(x), split, d=self.head_dim)
+        q, k = rotary.rotate(q, theta), rotary.rotate(k, theta)
+        keys, values = torch.cat((context_k, k), dim=1), torch.cat((context_v, v), dim=1)
+        y = rearrange(attend(q, keys, values, mask), "heads n d -> n (heads d)")
+        return self.o_proj(y), k, v

@@ -1,0 +1,43 @@
+"""Rotary position embedding over (t, h, w), computed at every call and so without an end.
+
+Source: Su et al. 2021; sections per axis in the manner of M-RoPE (CHOICE, the paper is silent).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reference.token_table import TokenTable
+from spec.presets import Backbone
+
+
+def inverse_frequencies(backbone: Backbone) -> Float[Tensor, " half"]:
+    """ω_i = θ^(-2 i / head_dim), i = 0 ... head_dim/2 - 1, in float64 (WS-POSITIONS-5)."""
+    i = torch.arange(backbone.head_dim // 2, dtype=torch.float64)
+    return backbone.rope_theta ** (-2.0 * i / backbone.head_dim)
+
+
+def angles(table: TokenTable, backbone: Backbone) -> Float[Tensor, "n half"]:
+    """Angle of token n at frequency i: ω_i times the token's t, h or w (WS-POSITIONS-4).
+
+    The first ``mrope_sections[0]`` frequencies read t, the next h, the last w. float64, so that
+    positions far out lose nothing before the cosine (WS-POSITIONS-5).
+    """
+    sections = torch.tensor(backbone.mrope_sections)
+    axis = torch.repeat_interleave(torch.arange(3), sections)
+    thw = torch.stack((table.t, table.h, table.w), dim=-1)
+    return thw[:, axis].to(torch.float64) * inverse_frequencies(backbone)
+
+
+def rotate(
+    x: Float[Tensor, "heads n head_dim"], theta: Float[Tensor, "n half"]
+) -> Float[Tensor, "heads n head_dim"]:
+    """Rotate the pairs (x_i, x_{i + half}) by θ_i (WS-POSITIONS-6).
+
+    Cosine and sine are taken in float64 and rounded once to the dtype of ``x``.
+    """
+    cos, sin = torch.cos(theta).to(x.dtype), torch.sin(theta).to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

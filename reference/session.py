@@ -1,0 +1,118 @@
+"""A streaming session in one process, which plays thinker and performer in turn.
+
+The two roles keep their own caches and hand each other slices and latents exactly as two processes
+do, only without a wire. Source: PAPER §2.4, Fig. 2; design §8.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from reference import kv_cache, performer, thinker
+from reference.kv_cache import KVEntries
+from reference.model import WanStreamer
+from reference.performer import PerformerState
+from reference.thinker import Language, ThinkerState
+from reference.units import AgentUnit, Latents, UserUnit
+from spec.errors import TensorError
+from spec.session import SessionConfig
+
+NO_LATENTS = Latents(audio=None, video=None)
+
+
+@attrs.frozen(eq=False)
+class SessionState:
+    """Both roles' states, the next unit, and the response the thinker has not committed yet."""
+
+    thinker: ThinkerState
+    performer: PerformerState
+    unit: int
+    uncommitted: Latents | None
+
+
+def open_session(model: WanStreamer, config: SessionConfig) -> SessionState:
+    """Prefill both roles; the session stands before unit 0 (WS-STREAMING-1)."""
+    entries, state = thinker.prefill(model, config)
+    return SessionState(state, performer.receive(entries, None), 0, None)
+
+
+def step(
+    model: WanStreamer,
+    config: SessionConfig,
+    state: SessionState,
+    user: UserUnit,
+    noise: Latents,
+    agent_text: tuple[int, ...] | None = None,
+) -> tuple[AgentUnit, SessionState]:
+    """One unit: u_k in, y_k out (WS-STREAMING-2).
+
+    Args:
+        user: u_k; its number must be the session's next one.
+        noise: ε of this unit's solve.
+        agent_text: ids to say instead of the greedy ones.
+
+    Raises:
+        TensorError: a unit out of order, or a tensor that does not fit the session.
+    """
+    if user.unit != state.unit:
+        raise TensorError("user unit", user.unit, f"unit {state.unit}, the next one")
+    run_unit = sequential_unit if config.schedule == "sequential" else overlapped_unit
+    language, z, thinks, performs = run_unit(model, config, state, user, noise, agent_text)
+    audio, video, thinks = thinker.decode(model, z, thinks)
+    agent = AgentUnit(
+        unit=user.unit,
+        text=language.text,
+        logits=language.logits,
+        latents=z,
+        audio=audio,
+        video=video,
+    )
+    return agent, SessionState(thinks, performs, user.unit + 1, z)
+
+
+Unit = tuple[Language, Latents, ThinkerState, PerformerState]
+
+
+def sequential_unit(
+    model: WanStreamer,
+    config: SessionConfig,
+    state: SessionState,
+    user: UserUnit,
+    noise: Latents,
+    agent_text: tuple[int, ...] | None,
+) -> Unit:
+    """λ = 0: the thinker commits z_{k-1} before unit k; slice k is [Z_{k-1}, O_k, L_k]
+    (WS-STREAMING-8)."""
+    thinks, k = state.thinker, user.unit
+    parts: list[KVEntries] = []
+    if state.uncommitted is not None:
+        entries, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
+        parts.append(entries)
+    observation, thinks = thinker.observe(model, config, user, thinks)
+    language, entries, thinks = thinker.update(model, config, user, observation, thinks, agent_text)
+    parts.append(entries)
+    performs = performer.receive(kv_cache.concat(parts), state.performer)
+    z = performer.solve(model, config, k, noise, performs)
+    return language, z, thinks, performs
+
+
+def overlapped_unit(
+    model: WanStreamer,
+    config: SessionConfig,
+    state: SessionState,
+    user: UserUnit,
+    noise: Latents,
+    agent_text: tuple[int, ...] | None,
+) -> Unit:
+    """λ = 1: unit k runs before z_{k-1} is there; slice k is [O_k, L_k]; the performer commits its
+    own z_k, the thinker commits z_{k-1} after boundary k (WS-STREAMING-9)."""
+    thinks, k = state.thinker, user.unit
+    observation, thinks = thinker.observe(model, config, user, thinks)
+    language, entries, thinks = thinker.update(model, config, user, observation, thinks, agent_text)
+    # Boundary k: slice k goes over, z_{k-1} comes back.
+    performs = performer.receive(entries, state.performer)
+    if state.uncommitted is not None:
+        _, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
+    z = performer.solve(model, config, k, noise, performs)
+    performs = performer.commit(model, config, k, z, performs)
+    return language, z, thinks, performs

@@ -1,0 +1,96 @@
+"""The token table of `spec.layout` as integer columns, so that whole tables are compared at once.
+
+Source: design §4; WS-LAYOUT-2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from spec.layout import Row
+
+COLUMNS = ("unit", "segment", "modality", "slot", "t", "h", "w", "pad", "noisy", "step")
+"""Order of the columns; the first eight travel in a KV slice (WS-EXCHANGE)."""
+
+
+@attrs.frozen(eq=False)
+class TokenTable:
+    """Rows as columns: ``cells[..., c]`` is column ``COLUMNS[c]``; ``tau`` the flow time.
+
+    The attributes have the names of `Row`, so `spec.visibility.visible` takes tables as it takes
+    rows.
+    """
+
+    cells: Int[Tensor, "*n 10"]
+    tau: Float[Tensor, " m"]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> TokenTable:
+        """The table of ``rows`` (WS-LAYOUT-2)."""
+        cells = [[getattr(row, name) for name in COLUMNS] for row in rows]
+        tau = torch.tensor([row.tau for row in rows], dtype=torch.float64)
+        return cls(torch.tensor(cells, dtype=torch.int64).reshape(-1, len(COLUMNS)), tau)
+
+    @classmethod
+    def cat(cls, tables: Sequence[TokenTable]) -> TokenTable:
+        """The rows of all ``tables``, one after the other."""
+        return cls(torch.cat([t.cells for t in tables]), torch.cat([t.tau for t in tables]))
+
+    def __len__(self) -> int:
+        return self.cells.shape[0]
+
+    def __getitem__(self, index: Int[Tensor, " m"] | slice) -> TokenTable:
+        return TokenTable(self.cells[index], self.tau[index])
+
+    def as_queries(self) -> TokenTable:
+        """Columns of shape [n, 1]: broadcast along keys."""
+        return TokenTable(self.cells[:, None], self.tau)
+
+    def as_keys(self) -> TokenTable:
+        """Columns of shape [1, n]: broadcast along queries."""
+        return TokenTable(self.cells[None, :], self.tau)
+
+    @property
+    def unit(self) -> Tensor:
+        return self.cells[..., 0]
+
+    @property
+    def segment(self) -> Tensor:
+        return self.cells[..., 1]
+
+    @property
+    def modality(self) -> Tensor:
+        return self.cells[..., 2]
+
+    @property
+    def slot(self) -> Tensor:
+        return self.cells[..., 3]
+
+    @property
+    def t(self) -> Tensor:
+        return self.cells[..., 4]
+
+    @property
+    def h(self) -> Tensor:
+        return self.cells[..., 5]
+
+    @property
+    def w(self) -> Tensor:
+        return self.cells[..., 6]
+
+    @property
+    def pad(self) -> Tensor:
+        return self.cells[..., 7]
+
+    @property
+    def noisy(self) -> Tensor:
+        return self.cells[..., 8]
+
+    @property
+    def step(self) -> Tensor:
+        return self.cells[..., 9]
