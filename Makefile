@@ -1,0 +1,27 @@
+PYTHON ?= python3
+STAMP := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: venv check test lint help
+
+venv: $(STAMP)  ## set up .venv from pyproject.toml (only when that has changed)
+
+check: $(STAMP)  ## set-up + the main job: a clip through both engines, and the conformance checks
+	.venv/bin/python scripts/main_job.py
+
+test: $(STAMP)  ## set-up + all tests
+	.venv/bin/python -m pytest -q -n 2
+
+lint: $(STAMP)  ## set-up + style, types and import layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy --strict
+	.venv/bin/lint-imports
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -e '.[dev]'
+	touch $@
