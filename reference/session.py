@@ -6,6 +6,9 @@ do, only without a wire. Source: PAPER §2.4, Fig. 2; design §8.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import attrs
 
 from reference import kv_cache, performer, thinker
@@ -17,7 +20,13 @@ from reference.units import AgentUnit, Latents, UserUnit
 from spec.errors import TensorError
 from spec.session import SessionConfig
 
-NO_LATENTS = Latents(audio=None, video=None)
+Span = Callable[[str, int], AbstractContextManager[object]]
+"""Called around every stage with its name and unit, so that a caller can time it."""
+
+
+def untimed(_stage: str, _unit: int) -> AbstractContextManager[object]:
+    """The span that does nothing."""
+    return nullcontext()
 
 
 @attrs.frozen(eq=False)
@@ -43,6 +52,7 @@ def step(
     user: UserUnit,
     noise: Latents,
     agent_text: tuple[int, ...] | None = None,
+    span: Span = untimed,
 ) -> tuple[AgentUnit, SessionState]:
     """One unit: u_k in, y_k out (WS-STREAMING-2).
 
@@ -50,6 +60,7 @@ def step(
         user: u_k; its number must be the session's next one.
         noise: ε of this unit's solve.
         agent_text: ids to say instead of the greedy ones.
+        span: entered around each stage.
 
     Raises:
         TensorError: a unit out of order, or a tensor that does not fit the session.
@@ -57,8 +68,9 @@ def step(
     if user.unit != state.unit:
         raise TensorError("user unit", user.unit, f"unit {state.unit}, the next one")
     run_unit = sequential_unit if config.schedule == "sequential" else overlapped_unit
-    language, z, thinks, performs = run_unit(model, config, state, user, noise, agent_text)
-    audio, video, thinks = thinker.decode(model, z, thinks)
+    language, z, thinks, performs = run_unit(model, config, state, user, noise, agent_text, span)
+    with span("decode", user.unit):
+        audio, video, thinks = thinker.decode(model, z, thinks)
     agent = AgentUnit(
         unit=user.unit,
         text=language.text,
@@ -80,19 +92,26 @@ def sequential_unit(
     user: UserUnit,
     noise: Latents,
     agent_text: tuple[int, ...] | None,
+    span: Span,
 ) -> Unit:
     """λ = 0: the thinker commits z_{k-1} before unit k; slice k is [Z_{k-1}, O_k, L_k]
     (WS-STREAMING-8)."""
     thinks, k = state.thinker, user.unit
     parts: list[KVEntries] = []
     if state.uncommitted is not None:
-        entries, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
+        with span("commit", k - 1):
+            entries, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
         parts.append(entries)
-    observation, thinks = thinker.observe(model, config, user, thinks)
-    language, entries, thinks = thinker.update(model, config, user, observation, thinks, agent_text)
+    with span("observe", k):
+        observation, thinks = thinker.observe(model, config, user, thinks)
+    with span("update", k):
+        language, entries, thinks = thinker.update(
+            model, config, user, observation, thinks, agent_text
+        )
     parts.append(entries)
     performs = performer.receive(kv_cache.concat(parts), state.performer)
-    z = performer.solve(model, config, k, noise, performs)
+    with span("solve", k):
+        z = performer.solve(model, config, k, noise, performs)
     return language, z, thinks, performs
 
 
@@ -103,16 +122,24 @@ def overlapped_unit(
     user: UserUnit,
     noise: Latents,
     agent_text: tuple[int, ...] | None,
+    span: Span,
 ) -> Unit:
     """λ = 1: unit k runs before z_{k-1} is there; slice k is [O_k, L_k]; the performer commits its
     own z_k, the thinker commits z_{k-1} after boundary k (WS-STREAMING-9)."""
     thinks, k = state.thinker, user.unit
-    observation, thinks = thinker.observe(model, config, user, thinks)
-    language, entries, thinks = thinker.update(model, config, user, observation, thinks, agent_text)
+    with span("observe", k):
+        observation, thinks = thinker.observe(model, config, user, thinks)
+    with span("update", k):
+        language, entries, thinks = thinker.update(
+            model, config, user, observation, thinks, agent_text
+        )
     # Boundary k: slice k goes over, z_{k-1} comes back.
     performs = performer.receive(entries, state.performer)
     if state.uncommitted is not None:
-        _, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
-    z = performer.solve(model, config, k, noise, performs)
-    performs = performer.commit(model, config, k, z, performs)
+        with span("commit", k - 1):
+            _, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
+    with span("solve", k):
+        z = performer.solve(model, config, k, noise, performs)
+    with span("commit", k):
+        performs = performer.commit(model, config, k, z, performs)
     return language, z, thinks, performs
