@@ -168,6 +168,7 @@ def test_text_digest_is_of_the_demand_alone() -> None:
         attrs.evolve(second, id="WS-MEDIA-3"),
         attrs.evolve(second, level="MUST"),
         attrs.evolve(second, shapes="n"),
+        attrs.evolve(second, rounding="once"),
         attrs.evolve(second, shapes=None, rounding="n d"),
         attrs.evolve(second, statement="The second!"),
     ]
