@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from conformance.checks.registry import CHECKS
 from spec.clauses import ID_PATTERN, registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +43,12 @@ def ids_in_text(path: Path) -> frozenset[str]:
     )
 
 
+def none(broken: Iterable[str]) -> None:
+    """Fail with every broken link, each on its own line."""
+    listed = sorted(broken)
+    assert not listed, "\n".join(["", *listed])
+
+
 def test_every_cited_clause_exists() -> None:
     """WS-CLAUSES-1: no docstring points at a clause that nobody wrote."""
     unknown = {
@@ -50,7 +56,7 @@ def test_every_cited_clause_exists() -> None:
         for path in python_files(*PACKAGES, "tests")
         for clause_id in ids_in_docstrings(path) - registry().keys()
     }
-    assert sorted(unknown) == []
+    none(unknown)
 
 
 def test_every_clause_is_implemented() -> None:
@@ -61,7 +67,7 @@ def test_every_clause_is_implemented() -> None:
         if not str(path.relative_to(ROOT)).startswith(JUDGES)
         for clause_id in ids_in_docstrings(path)
     }
-    assert sorted(registry().keys() - cited) == []
+    none(registry().keys() - cited)
 
 
 def test_every_clause_is_verified() -> None:
@@ -69,7 +75,7 @@ def test_every_clause_is_verified() -> None:
     cited = {i for path in python_files("tests") for i in ids_in_docstrings(path)} | {
         i for path in python_files("conformance/checks") for i in ids_in_text(path)
     }
-    assert sorted(registry().keys() - cited) == []
+    none(registry().keys() - cited)
 
 
 def test_every_named_test_cites_its_clause() -> None:
@@ -81,7 +87,7 @@ def test_every_named_test_cites_its_clause() -> None:
         if kind == "test"
         and not ((ROOT / path).is_file() and clause.id in ids_in_docstrings(ROOT / path))
     ]
-    assert broken == []
+    none(broken)
 
 
 def test_every_named_check_exists() -> None:
@@ -92,5 +98,4 @@ def test_every_named_check_exists() -> None:
         for kind, _, name in (entry.partition(":") for entry in clause.verified_by)
         if kind == "check"
     }
-    checks = importlib.import_module("conformance.checks.registry").CHECKS
-    assert sorted(named - set(checks)) == []
+    none(named - set(CHECKS))
