@@ -17,14 +17,16 @@ from reference import rotary
 from reference.rms_norm import RMSNorm
 from spec.presets import Backbone
 
-Keys = Float[Tensor, "kv_heads m head_dim"]
-Values = Float[Tensor, "kv_heads m head_dim"]
+Past = Float[Tensor, "kv_heads past head_dim"]
+"""Keys or values of the context."""
+Own = Float[Tensor, "kv_heads n head_dim"]
+"""Keys or values of the block itself."""
 
 
 def attend(
     q: Float[Tensor, "heads n head_dim"],
-    k: Keys,
-    v: Values,
+    k: Float[Tensor, "kv_heads m head_dim"],
+    v: Float[Tensor, "kv_heads m head_dim"],
     mask: Bool[Tensor, "n m"],
 ) -> Float[Tensor, "heads n head_dim"]:
     """softmax(q kᵀ / sqrt(head_dim), masked) v; each key head serves heads / kv_heads queries
@@ -58,9 +60,9 @@ class Attention(nn.Module):
         x: Float[Tensor, "n d_model"],
         theta: Float[Tensor, "n half"],
         mask: Bool[Tensor, "n total"],
-        context_k: Keys,
-        context_v: Values,
-    ) -> tuple[Float[Tensor, "n d_model"], Keys, Values]:
+        context_k: Past,
+        context_v: Past,
+    ) -> tuple[Float[Tensor, "n d_model"], Own, Own]:
         """Attend from ``x`` to the context followed by ``x`` itself.
 
         Returns:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from reference import kv_cache, masks, rotary
-from reference.attention import Attention, Keys, Values
+from reference.attention import Attention, Own, Past
 from reference.kv_cache import KVEntries
 from reference.rms_norm import RMSNorm
 from reference.swiglu import SwiGLU
@@ -34,9 +34,9 @@ class Layer(nn.Module):
         x: Float[Tensor, "n d_model"],
         theta: Float[Tensor, "n half"],
         mask: Bool[Tensor, "n total"],
-        context_k: Keys,
-        context_v: Values,
-    ) -> tuple[Float[Tensor, "n d_model"], Keys, Values]:
+        context_k: Past,
+        context_v: Past,
+    ) -> tuple[Float[Tensor, "n d_model"], Own, Own]:
         y, k, v = self.self_attn(self.input_layernorm(x), theta, mask, context_k, context_v)
         x = x + y
         return x + self.mlp(self.post_attention_layernorm(x)), k, v
