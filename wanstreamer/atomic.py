@@ -1,0 +1,39 @@
+"""Text files that appear whole or not at all.
+
+Source: CHOICE (WS-ERRORS-1: nothing good is lost by a run that fails).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from spec.errors import MediaError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of ``path`` when the block ends well (WS-ERRORS-1).
+
+    Raises:
+        MediaError: ``path`` is a folder, or its folder is missing or cannot be written.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise MediaError(f"folder of {path}", str(folder), "an existing folder")
+    if path.is_dir():
+        raise MediaError("output", str(path), "a file, not a folder")
+    partial = folder / f".{path.name}.{os.getpid()}.partial"
+    try:
+        file = partial.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise MediaError(f"folder of {path}", str(folder), "a folder to write in") from error
+    try:
+        with file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""The command line: ``wanstreamer``. Thin; every command lives in a file of its own.
+
+A user's mistake ends in one line on stderr and exit status 2, never in a traceback (WS-ERRORS-1).
+Source: design §15.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from spec.errors import WanStreamerError
+
+USAGE_STATUS = 2
+INTERRUPTED_STATUS = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Wan-Streamer v0.1: open reference, split pipeline and conformance suite."""
+
+
+def register() -> None:
+    """Attach the commands; imported here so that a broken part cannot hide the others' help."""
+    from wanstreamer.check import check_command
+    from wanstreamer.run import run_command
+
+    for command in (run_command, check_command):
+        commands.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its status (WS-ERRORS-1)."""
+    register()
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: Sequence[str] | None) -> int:
+    """Exit status of one command; its errors are said on stderr in one line (WS-ERRORS-1)."""
+    try:
+        result = commands.main(arguments, prog_name="wanstreamer", standalone_mode=False)
+    except WanStreamerError as error:
+        return complain(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return USAGE_STATUS
+    except click.ClickException as error:
+        return complain(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:
+        # The reader of our stdout left; there is nobody to tell.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except OSError as error:
+        return complain(f"{error.filename or 'system'}: {error.strerror or error}")
+    return result if isinstance(result, int) else 0
+
+
+def complain(message: str) -> int:
+    """Say ``message`` as one line on stderr; the exit status of a user's mistake."""
+    click.echo("wanstreamer: " + " ".join(message.split()), err=True)
+    return USAGE_STATUS

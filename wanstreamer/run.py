@@ -1,0 +1,202 @@
+"""``wanstreamer run``: a clip in, an agent's answer out.
+
+Everything is checked before any work starts; the output takes the place of an older one only when
+it is whole. Source: design §15; PAPER §2.4 for what a step is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+
+from optimized.payloads import DTYPES
+from reference import text
+from reference.media.reader import Clip, open_clip
+from reference.media.writer import ClipWriter
+from reference.units import UserUnit
+from spec.errors import ConfigError, MediaError
+from spec.layout import Modalities
+from spec.presets import LAG_OF_SCHEDULE, Preset, preset_named
+from spec.session import SessionConfig
+from wanstreamer.atomic import replacing
+from wanstreamer.engines import ENGINES, open_engine
+from wanstreamer.stream import report, stream
+
+MODALITIES = ("text", "audio", "video")
+
+ANSWER_UNITS = 25
+"""Units a session without a clip goes on after the user's text, if the agent keeps talking."""
+
+
+@click.command("run")
+@click.argument("clip", required=False, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="MP4 to write.")
+@click.option(
+    "--modalities", default="text,audio,video", show_default=True, help="Both sides' modalities."
+)
+@click.option("--engine", default="reference", show_default=True, help=f"One of {[*ENGINES]}.")
+@click.option("--preset", default="tiny", show_default=True, help="Sizes of the model.")
+@click.option("--schedule", help="overlapped or sequential; the preset's own if left out.")
+@click.option("--dtype", default="float32", show_default=True, help="float32 or float64.")
+@click.option("--text", "user_text", default="", help="What the user says, from unit 0 on.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
+@click.option("--trace", type=click.Path(path_type=Path), help="JSONL of every step.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def run_command(
+    clip: Path | None,
+    output: Path | None,
+    modalities: str,
+    engine: str,
+    preset: str,
+    schedule: str | None,
+    dtype: str,
+    user_text: str,
+    seed: int,
+    trace: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a session over CLIP (any clip with audio or video; optional if there is --text)."""
+    sizes = preset_named(preset)
+    wanted = parse_modalities(modalities)
+    check_options(engine, dtype, schedule, seed)
+    check_paths(clip, output, trace, wanted)
+    if clip is None and not user_text:
+        raise ConfigError("input", "no CLIP and no --text", "a clip, a text, or both")
+    if user_text and "text" not in wanted:
+        raise ConfigError("--text", user_text, "empty when --modalities leaves text out")
+
+    with contextlib.ExitStack() as stack:
+        media = None if clip is None else stack.enter_context(open_media(clip, sizes, wanted))
+        config = configure(sizes, schedule, wanted, media)
+        said = text.encode(user_text)
+        check_budget(said, config, media)
+        writer = open_writer(stack, output, config)
+        events = None if trace is None else stack.enter_context(replacing(trace))
+        session = stack.enter_context(open_engine(engine, config, dtype, events))
+        users = units_of(media, said, config)
+        total = None if media is None else media.unit_count_hint
+        result = stream(session, users, config, dtype, seed, writer, total)
+        if output is not None:
+            caption = stack.enter_context(replacing(output.with_suffix(".txt")))
+            caption.write(text.decode(result.text) + "\n")
+    report(result, engine, config, output, as_json)
+
+
+def parse_modalities(value: str) -> tuple[str, ...]:
+    """``text,audio,video`` or any part of it."""
+    names = tuple(name.strip() for name in value.split(","))
+    if not names or len(set(names)) != len(names) or not set(names) <= set(MODALITIES):
+        raise ConfigError("--modalities", value, "some of text,audio,video, each once")
+    return names
+
+
+def check_options(engine: str, dtype: str, schedule: str | None, seed: int) -> None:
+    """Refuse values outside their domain."""
+    if engine not in ENGINES:
+        raise ConfigError("--engine", engine, ", ".join(ENGINES))
+    if dtype not in DTYPES:
+        raise ConfigError("--dtype", dtype, ", ".join(DTYPES))
+    if schedule is not None and schedule not in LAG_OF_SCHEDULE:
+        raise ConfigError("--schedule", schedule, ", ".join(sorted(LAG_OF_SCHEDULE)))
+    if seed < 0:
+        raise ConfigError("--seed", seed, "0 or more")
+
+
+def check_paths(
+    clip: Path | None, output: Path | None, trace: Path | None, wanted: tuple[str, ...]
+) -> None:
+    """Refuse outputs that would take the place of an input or of each other."""
+    named = {"CLIP": clip, "--output": output, "--trace": trace}
+    if output is not None:
+        named["the text beside --output"] = output.with_suffix(".txt")
+    paths = [(what, path) for what, path in named.items() if path is not None]
+    for i, (what, path) in enumerate(paths):
+        for other, earlier in paths[:i]:
+            if path.resolve() == earlier.resolve():
+                raise MediaError(what, str(path), f"another file than {other}")
+            if path.exists() and earlier.exists() and path.samefile(earlier):
+                raise MediaError(what, str(path), f"another file than {other}")
+    if output is not None and not {"audio", "video"} & set(wanted):
+        raise ConfigError("--output", str(output), "audio or video among --modalities")
+
+
+def open_media(clip: Path, preset: Preset, wanted: tuple[str, ...]) -> Clip:
+    """The clip, with the streams that the session wants."""
+    return open_clip(
+        clip,
+        frame_height=preset.frame_height,
+        frame_width=preset.frame_width,
+        audio="audio" in wanted,
+        video="video" in wanted,
+    )
+
+
+def configure(
+    preset: Preset, schedule: str | None, wanted: tuple[str, ...], media: Clip | None
+) -> SessionConfig:
+    """The session: what a clip does not have, the user does not have (WS-LAYOUT-5)."""
+    chosen = next((s for s in LAG_OF_SCHEDULE if s == schedule), preset.schedule)
+    return SessionConfig(
+        preset=preset,
+        schedule=chosen,
+        modalities=Modalities(
+            user_text="text" in wanted,
+            user_audio=media is not None and media.has_audio,
+            user_video=media is not None and media.has_video,
+            agent_text="text" in wanted,
+            agent_audio="audio" in wanted,
+            agent_video="video" in wanted,
+        ),
+    )
+
+
+def check_budget(said: tuple[int, ...], config: SessionConfig, media: Clip | None) -> None:
+    """Refuse a text that the clip is known to be too short for, before any work."""
+    slots = config.layout.user_text_slots
+    if media is None or media.unit_count_hint is None:
+        return
+    if len(said) > slots * media.unit_count_hint:
+        too_long(len(said), media.unit_count_hint, slots)
+
+
+def too_long(tokens: int, units: int, slots: int) -> None:
+    allowed = f"at most {units * slots} ({slots} a unit, {units} units in the clip)"
+    raise ConfigError("--text", f"{tokens} tokens", allowed)
+
+
+def open_writer(
+    stack: contextlib.ExitStack, output: Path | None, config: SessionConfig
+) -> ClipWriter | None:
+    """The MP4 writer, if there is something to write to."""
+    if output is None:
+        return None
+    writer = ClipWriter(
+        output,
+        height=config.preset.frame_height,
+        width=config.preset.frame_width,
+        audio=config.modalities.agent_audio,
+        video=config.modalities.agent_video,
+    )
+    return stack.enter_context(writer)
+
+
+def units_of(
+    media: Clip | None, said: tuple[int, ...], config: SessionConfig
+) -> Iterator[UserUnit]:
+    """The user's units: the clip's, with the text's tokens as they arrive (WS-LAYOUT-3)."""
+    slots = config.layout.user_text_slots
+    arriving = text.by_unit(said, slots) if slots else iter(())
+    if media is None:
+        for k in range(-(-len(said) // max(slots, 1)) + ANSWER_UNITS):
+            yield UserUnit(unit=k, text=next(arriving, ()))
+        return
+    seen = 0
+    for unit in media.units():
+        seen += 1
+        yield attrs.evolve(unit, text=next(arriving, ()))
+    if next(arriving, None) is not None:
+        too_long(len(said), seen, slots)
