@@ -1,0 +1,267 @@
+"""The trace: one JSONL schema for what happened, simulated or real (design §13).
+
+A file is a header line, then one event a line. Events are written as they come and read one at a
+time, so neither side holds a trace in memory. Source: CHOICE.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import attrs
+
+from spec.errors import WanStreamerError
+
+SCHEMA: Final = "wanstreamer-trace"
+VERSION: Final = 1
+MAX_LINE: Final = 65_536
+"""Characters of a line, the line feed included; longer ones are refused unread (WS-TRACE-3)."""
+
+MAX_NS: Final = 2**63 - 1
+PROCESSES: Final = ("thinker", "performer", "client", "link")
+
+EVENT_ID: Final = re.compile(r"([a-z]+):(0|[1-9][0-9]{0,17})")
+
+Value = str | int | bool | None
+Detail = Mapping[str, Value]
+
+
+class TraceError(WanStreamerError):
+    """A trace, or a line of one, outside the schema (WS-TRACE-3)."""
+
+
+class Kind(StrEnum):
+    """What an event is (WS-TRACE-2)."""
+
+    OBSERVE = "observe"
+    UPDATE = "update"
+    SEND = "send"
+    RECEIVE = "receive"
+    APPEND = "append"
+    SOLVE = "solve"
+    COMMIT = "commit"
+    DECODE = "decode"
+    EMIT = "emit"
+    WAIT = "wait"
+    EXPORT = "export"
+    DROP = "drop"
+    FAULT = "fault"
+    END = "end"
+
+
+def event_key(event: TraceEvent) -> tuple[int, str, int]:
+    """The total order of a merged trace: (t_ns, process, number of the id) (WS-TRACE-4)."""
+    process, _, number = event.id.rpartition(":")
+    return event.t_ns, process, int(number)
+
+
+@attrs.frozen(kw_only=True)
+class TraceEvent:
+    """One event (WS-TRACE-1).
+
+    ``id`` is ``process:n``, unique in the trace. ``t_ns`` is its start and ``dur_ns`` its length,
+    on one clock for the whole trace. ``cause`` names the events it waited for. ``unit`` is -1
+    where there is none. ``detail`` is flat and small.
+
+    Raises:
+        TraceError: a field outside its domain.
+    """
+
+    id: str
+    session: str
+    process: str
+    kind: Kind
+    unit: int
+    t_ns: int
+    dur_ns: int
+    cause: tuple[str, ...]
+    detail: Detail
+
+    def __attrs_post_init__(self) -> None:
+        match = EVENT_ID.fullmatch(self.id)
+        if match is None or match[1] != self.process:
+            raise TraceError("id", self.id, f"{self.process}:n, n = 0, 1, 2, ...")
+        if self.process not in PROCESSES:
+            raise TraceError("process", self.process, ", ".join(PROCESSES))
+        for name in ("t_ns", "dur_ns"):
+            if not 0 <= getattr(self, name) <= MAX_NS:
+                raise TraceError(name, getattr(self, name), f"0 to {MAX_NS} ns")
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended."""
+        return self.t_ns + self.dur_ns
+
+
+class TextOut(Protocol):
+    """All that a tracer needs of a file."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+class Tracer:
+    """Writes the events of one process, each as soon as it is over (WS-TRACE-1, WS-TRACE-3).
+
+    Args:
+        stream: text stream, line by line JSON; the header is written at once.
+        session: default session of its events.
+        process: one of `PROCESSES`.
+        first: number of its first event; a restarted process must not use its ids again.
+    """
+
+    def __init__(self, stream: TextOut, session: str, process: str, first: int = 0) -> None:
+        self._stream = stream
+        self._session = session
+        self._process = process
+        self._count = first
+        stream.write(_line({"schema": SCHEMA, "version": VERSION}))
+
+    def record(
+        self,
+        kind: Kind,
+        unit: int,
+        t_ns: int,
+        dur_ns: int = 0,
+        *,
+        cause: Iterable[str] = (),
+        detail: Detail | None = None,
+        session: str | None = None,
+    ) -> str:
+        """Append one event; returns its id, for the ``cause`` of others.
+
+        Raises:
+            TraceError: a field outside its domain.
+        """
+        event = TraceEvent(
+            id=f"{self._process}:{self._count}",
+            session=self._session if session is None else session,
+            process=self._process,
+            kind=kind,
+            unit=unit,
+            t_ns=t_ns,
+            dur_ns=dur_ns,
+            cause=tuple(cause),
+            detail={} if detail is None else detail,
+        )
+        self._count += 1
+        self._stream.write(event_line(event))
+        return event.id
+
+    def end(self, t_ns: int) -> None:
+        """The last event of the process: a trace without it was cut off (WS-TRACE-8)."""
+        self.record(Kind.END, -1, t_ns)
+
+
+def event_line(event: TraceEvent) -> str:
+    """One event as a line of JSON, keys sorted (WS-TRACE-1)."""
+    return _line(attrs.asdict(event))
+
+
+def write_trace(stream: TextOut, events: Iterable[TraceEvent]) -> None:
+    """A whole trace: header and events (WS-TRACE-3)."""
+    stream.write(_line({"schema": SCHEMA, "version": VERSION}))
+    for event in events:
+        stream.write(event_line(event))
+
+
+class TextIn(Protocol):
+    """All that a reader needs of a file."""
+
+    def readline(self, limit: int, /) -> str: ...
+
+
+def read_trace(stream: TextIn) -> Iterator[TraceEvent]:
+    """Events of a trace, one at a time (WS-TRACE-3).
+
+    Raises:
+        TraceError: wrong schema or version, a line that is not an event, or a last line without
+            its line feed; the message names the line.
+    """
+    number = 1
+    header = _object(_next_line(stream, number), number)
+    if header != {"schema": SCHEMA, "version": VERSION}:
+        allowed = json.dumps({"schema": SCHEMA, "version": VERSION})
+        raise TraceError(f"line {number}: header", header, allowed)
+    while line := _next_line(stream, number := number + 1):
+        yield _event(_object(line, number), number)
+
+
+def merge_traces(*traces: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
+    """One trace of several, in the order of `event_key` (WS-TRACE-4).
+
+    Raises:
+        TraceError: a trace that is not in that order itself; `sorted_trace` puts it so.
+    """
+    return heapq.merge(*map(in_order, traces), key=event_key)
+
+
+def sorted_trace(events: Iterable[TraceEvent]) -> list[TraceEvent]:
+    """In the order of `event_key`: a span is written when it ends but is ordered by its start."""
+    return sorted(events, key=event_key)
+
+
+def in_order(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
+    """The same events, once they are known to be in the order of `event_key` (WS-TRACE-4).
+
+    Raises:
+        TraceError: two events that are not.
+    """
+    last: TraceEvent | None = None
+    for event in events:
+        if last is not None and event_key(event) <= event_key(last):
+            raise TraceError("trace", f"{event.id} after {last.id}", "events by (t_ns, id)")
+        last = event
+        yield event
+
+
+def _line(data: dict[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n"
+
+
+def _next_line(stream: TextIn, number: int) -> str:
+    line = stream.readline(MAX_LINE)
+    if line and not line.endswith("\n"):
+        cut = f"{len(line)} characters without a line feed"
+        raise TraceError(f"line {number}", cut, f"whole lines of at most {MAX_LINE} characters")
+    return line
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (RecursionError, ValueError):
+        data = None
+    if not isinstance(data, dict):
+        raise TraceError(f"line {number}", line[:60].rstrip(), "one JSON object")
+    return data
+
+
+_VALUES: Final = (str, int, bool)
+_FIELDS: Final[Mapping[str, type]] = {
+    "id": str, "session": str, "process": str, "kind": str,
+    "unit": int, "t_ns": int, "dur_ns": int, "cause": list, "detail": dict,
+}  # fmt: skip
+
+
+def _event(data: dict[str, Any], number: int) -> TraceEvent:
+    if data.keys() != _FIELDS.keys():
+        raise TraceError(f"line {number}: keys", sorted(data), ", ".join(_FIELDS))
+    for name, kind in _FIELDS.items():
+        if type(data[name]) is not kind:
+            raise TraceError(f"line {number}: {name}", data[name], kind.__name__)
+    if not all(type(cause) is str for cause in data["cause"]):
+        raise TraceError(f"line {number}: cause", data["cause"], "a list of ids")
+    if not all(value is None or type(value) in _VALUES for value in data["detail"].values()):
+        allowed = "texts, integers, true, false, null"
+        raise TraceError(f"line {number}: detail", data["detail"], allowed)
+    if data["kind"] not in list(Kind):
+        raise TraceError(f"line {number}: kind", data["kind"], ", ".join(Kind))
+    try:
+        return TraceEvent(**{**data, "kind": Kind(data["kind"]), "cause": tuple(data["cause"])})
+    except TraceError as error:
+        raise TraceError(f"line {number}: {error.what}", error.value, error.allowed) from None
