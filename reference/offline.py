@@ -44,19 +44,25 @@ def generate(
         users: the whole clip.
         noises: ε of each unit.
         agent_texts: ids to say instead of the greedy ones, for every unit.
+
+    Raises:
+        TensorError: a signal, a text or a noise that does not fit the session.
     """
+    starts = [performer.starting_state(model, config, k, noise) for k, noise in enumerate(noises)]
+    for k, forced in enumerate(agent_texts or ()):
+        thinker.check_agent_text(config, k, forced)
     wait = (config.preset.tokenizer.wait,) * config.layout.agent_text_slots
     clip = Clip(
         users=users,
         observations=observe(model, config, users),
         text=[list(wait) for _ in users],
-        z=[_blank(noise, model.dtype) for noise in noises],
+        z=[_blank(start) for start in starts],
     )
     logits = []
-    for k, noise in enumerate(noises):
-        forced = None if agent_texts is None else agent_texts[k]
-        logits.append(speak(model, config, clip, k, forced))
-        clip.z[k] = solve(model, config, clip, k, noise)
+    for k, start in enumerate(starts):
+        words = None if agent_texts is None else agent_texts[k]
+        logits.append(speak(model, config, clip, k, words))
+        clip.z[k] = solve(model, config, clip, k, start)
     audio, video = decode(model, clip.z)
     return [
         AgentUnit(
@@ -71,11 +77,11 @@ def generate(
     ]
 
 
-def _blank(noise: Latents, dtype: torch.dtype) -> Latents:
+def _blank(like: Latents) -> Latents:
     """A placeholder for a response not yet generated; no visible token ever reads it."""
     return Latents(
-        audio=None if noise.audio is None else torch.zeros_like(noise.audio, dtype=dtype),
-        video=None if noise.video is None else torch.zeros_like(noise.video, dtype=dtype),
+        audio=None if like.audio is None else torch.zeros_like(like.audio),
+        video=None if like.video is None else torch.zeros_like(like.video),
     )
 
 
@@ -146,9 +152,8 @@ def speak(
     return torch.cat(logits)
 
 
-def solve(model: WanStreamer, config: SessionConfig, clip: Clip, k: int, noise: Latents) -> Latents:
+def solve(model: WanStreamer, config: SessionConfig, clip: Clip, k: int, start: Latents) -> Latents:
     """z_k: every evaluation appends the noisy Z_k to the whole clean sequence (WS-FLOW-4)."""
-    performer.check_noise(config, k, noise)
     clean_x, clean_table = sequence(model, config, clip)
 
     def field(z: Latents, tau: float, step: int) -> Latents:
@@ -158,7 +163,7 @@ def solve(model: WanStreamer, config: SessionConfig, clip: Clip, k: int, noise: 
         hidden = run(model, config, x, TokenTable.cat((clean_table, noisy)))
         return model.velocity(hidden[len(clean_table) :], z)
 
-    return flow.solve(field, noise, flow.tau_grid(config.preset.solver_steps))
+    return flow.solve(field, start, flow.tau_grid(config.preset.solver_steps))
 
 
 def decode(

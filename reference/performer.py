@@ -6,6 +6,7 @@ Source: PAPER §2.4; design §8.
 from __future__ import annotations
 
 import attrs
+import torch
 
 from reference import flow, kv_cache
 from reference.commit import commit_response
@@ -39,7 +40,7 @@ def solve(
 
     The keys and values made while solving are scratch: they are dropped (WS-STREAMING-3).
     """
-    check_noise(config, unit, noise)
+    start = starting_state(model, config, unit, noise)
 
     def field(z: Latents, tau: float, step: int) -> Latents:
         rows = response_rows(config.layout, unit, noisy=True, step=step, tau=tau)
@@ -47,16 +48,15 @@ def solve(
         hidden, _ = model.run(model.embed_response(z, table.tau), table, state.cache, config.lag)
         return model.velocity(hidden, z)
 
-    grid = flow.tau_grid(config.preset.solver_steps)
-    start = Latents(
-        audio=None if noise.audio is None else noise.audio.to(model.dtype),
-        video=None if noise.video is None else noise.video.to(model.dtype),
-    )
-    return flow.solve(field, start, grid)
+    return flow.solve(field, start, flow.tau_grid(config.preset.solver_steps))
 
 
-def check_noise(config: SessionConfig, unit: int, noise: Latents) -> None:
-    """Raise `TensorError` unless ``noise`` has what the agent has, in its shapes."""
+def starting_state(model: WanStreamer, config: SessionConfig, unit: int, noise: Latents) -> Latents:
+    """ε in the model's dtype (WS-FLOW-7).
+
+    Raises:
+        TensorError: it has not what the agent has, in its shapes, or is not finite.
+    """
     preset, has = config.preset, config.modalities
     video = (preset.video_codec.latent_channels, preset.latent_height, preset.latent_width)
     audio = (4, preset.audio_codec.latent_channels)
@@ -67,6 +67,12 @@ def check_noise(config: SessionConfig, unit: int, noise: Latents) -> None:
         came = None if tensor is None else tuple(tensor.shape)
         if came != (shape if wanted else None):
             raise TensorError(f"{name} noise of unit {unit}", came, f"{shape if wanted else None}")
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise TensorError(f"{name} noise of unit {unit}", "NaN or Inf", "finite values")
+    return Latents(
+        audio=None if noise.audio is None else noise.audio.to(model.dtype),
+        video=None if noise.video is None else noise.video.to(model.dtype),
+    )
 
 
 def commit(

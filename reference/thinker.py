@@ -111,6 +111,14 @@ def check_user_unit(config: SessionConfig, user: UserUnit) -> None:
     check_text(config, f"user text of unit {user.unit}", user.text, layout.user_text_slots)
 
 
+def check_agent_text(config: SessionConfig, unit: int, text: tuple[int, ...]) -> None:
+    """Raise `TensorError` unless ``text`` fills the agent's text slots."""
+    what, slots = f"agent text of unit {unit}", config.layout.agent_text_slots
+    check_text(config, what, text, slots)
+    if len(text) != slots:
+        raise TensorError(what, f"{len(text)} tokens", f"{slots}")
+
+
 def check_text(config: SessionConfig, what: str, text: tuple[int, ...], slots: int) -> None:
     """Raise `TensorError` unless ``text`` fits its slots and the vocabulary."""
     if len(text) > slots:
@@ -140,10 +148,7 @@ def update(
     """
     layout, cache = config.layout, state.cache
     if agent_text is not None:
-        what = f"agent text of unit {user.unit}"
-        check_text(config, what, agent_text, layout.agent_text_slots)
-        if len(agent_text) != layout.agent_text_slots:
-            raise TensorError(what, f"{len(agent_text)} tokens", f"{layout.agent_text_slots}")
+        check_agent_text(config, user.unit, agent_text)
     new: list[KVEntries] = []
 
     def run(x: Embeddings, table: TokenTable) -> Embeddings:
