@@ -20,7 +20,7 @@ from spec.presets import Preset
 
 
 class AudioEncoder(nn.Module):
-    """Causal user audio encoder of a preset (WS-ENCODER-6)."""
+    """Causal user audio encoder of a preset (WS-ENCODER-6, WS-ENCODER-9)."""
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()

@@ -61,6 +61,9 @@ class CausalConv(CausalLayer):
 
     Time has k - s inputs of left context. Height and width are zero-padded by (k - s) / 2 on each
     side, so each is divided by its stride. Weight [out, in, *kernel], bias [out].
+
+    Output i sees inputs s (i + 1) - k to s (i + 1) - 1: none that is later (WS-CODEC-6), and
+    through a chain no more than its receptive field (WS-CODEC-12).
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class CausalConv(CausalLayer):
         x = torch.cat([past, x], dim=TIME)
         # Not x[-context:], which would keep everything when the context is empty.
         last = x.narrow(TIME, x.shape[TIME] - self.context, self.context)
-        # A view would keep the whole chunk alive, and alias what the caller handed in.
+        # A view would keep the whole chunk alive as long as the state.
         return self._convolve(x, time_padding=0), (last.clone(),)
 
     def whole(

@@ -56,7 +56,8 @@ class CausalVae(nn.Module):
     def decode(
         self, z: Float[Tensor, "b c t *grid"], state: State
     ) -> tuple[Float[Tensor, "b c_out t_out *grid_out"], State]:
-        """The signal of the next normalised latents, not clipped (WS-CODEC-5, WS-CODEC-11).
+        """The signal of the next normalised latents (WS-CODEC-5, WS-CODEC-11), not clipped
+        (WS-CODEC-14).
 
         Raises:
             TensorError: there is no latent frame.

@@ -21,7 +21,7 @@ from spec.presets import Preset
 
 class VideoEncoder(nn.Module):
     """Causal user video encoder of a preset: the codec's trunk with its own weights
-    (WS-ENCODER-7)."""
+    (WS-ENCODER-7, WS-ENCODER-9)."""
 
     def __init__(self, preset: Preset) -> None:
         super().__init__()
