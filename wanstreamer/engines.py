@@ -16,9 +16,9 @@ import torch
 
 from optimized.payloads import DTYPES
 from optimized.split import SplitEngine
-from reference import recipe, session
-from reference.model import WanStreamer
+from reference import session
 from reference.units import AgentUnit, Latents, UserUnit
+from reference.weights import build_model
 from spec.errors import ConfigError
 from spec.session import SessionConfig
 from spec.trace import Kind, Tracer
@@ -54,8 +54,7 @@ class ReferenceEngine:
         self._config = config
         self._tracer = None if trace is None else Tracer(trace, "reference", "thinker")
         self._cause: tuple[str, ...] = ()
-        self._model = WanStreamer(config.preset, DTYPES[dtype]).requires_grad_(False)
-        recipe.fill(self._model)
+        self._model = build_model(config.preset, DTYPES[dtype])
         self._state = session.open_session(self._model, config)
 
     def step(self, user: UserUnit, noise: Latents) -> list[AgentUnit]:

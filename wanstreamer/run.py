@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import click
@@ -30,6 +31,9 @@ MODALITIES = ("text", "audio", "video")
 
 ANSWER_UNITS = 25
 """Units a session without a clip goes on after the user's text, if the agent keeps talking."""
+
+CHAT_UNITS = 64
+"""Units that the agent has for its turn of a chat, if it does not end it (WS-PRESETS-6)."""
 
 
 @click.command("run")
@@ -71,18 +75,22 @@ def run_command(
 
     with contextlib.ExitStack() as stack:
         media = None if clip is None else stack.enter_context(open_media(clip, sizes, wanted))
-        config = configure(sizes, schedule, wanted, media)
-        said = text.encode(user_text)
+        chats = media is None and sizes.tokenizer.has_chat
+        prompt = text.chat(sizes.tokenizer, user_text) if chats else ()
+        said = () if chats else text.encode(sizes.tokenizer, user_text)
+        config = configure(sizes, schedule, wanted, media, prompt)
         check_budget(said, config, media)
+        # Left in the reverse order: the text is put beside a video that is in its place.
+        caption = open_caption(stack, output)
         writer = open_writer(stack, output, config)
         events = None if trace is None else stack.enter_context(replacing(trace))
         session = stack.enter_context(open_engine(engine, config, dtype, events))
-        users = units_of(media, said, config)
+        users = silent_units() if chats else units_of(media, said, config)
         total = None if media is None else media.unit_count_hint
-        result = stream(session, users, config, dtype, seed, writer, total)
-        if output is not None:
-            caption = stack.enter_context(replacing(output.with_suffix(".txt")))
-            caption.write(text.decode(result.text) + "\n")
+        turn_end = sizes.tokenizer.eos if chats else None
+        result = stream(session, users, config, dtype, seed, writer, total, turn_end)
+        if caption is not None:
+            caption.write(text.decode(sizes.tokenizer, result.text) + "\n")
     report(result, engine, config, output, as_json)
 
 
@@ -136,21 +144,31 @@ def open_media(clip: Path, preset: Preset, wanted: tuple[str, ...]) -> Clip:
 
 
 def configure(
-    preset: Preset, schedule: str | None, wanted: tuple[str, ...], media: Clip | None
+    preset: Preset,
+    schedule: str | None,
+    wanted: tuple[str, ...],
+    media: Clip | None,
+    prompt: tuple[int, ...],
 ) -> SessionConfig:
-    """The session: what a clip does not have, the user does not have (WS-LAYOUT-5)."""
+    """The session: what a clip does not have, the user does not have (WS-LAYOUT-5).
+
+    Args:
+        prompt: a whole chat, which opens with ``<bos>`` (WS-PRESETS-6); empty for none. A user
+            whose text is in it says nothing more.
+    """
     chosen = next((s for s in LAG_OF_SCHEDULE if s == schedule), preset.schedule)
     return SessionConfig(
         preset=preset,
         schedule=chosen,
         modalities=Modalities(
-            user_text="text" in wanted,
+            user_text="text" in wanted and not prompt,
             user_audio=media is not None and media.has_audio,
             user_video=media is not None and media.has_video,
             agent_text="text" in wanted,
             agent_audio="audio" in wanted,
             agent_video="video" in wanted,
         ),
+        prompt=prompt[1:],
     )
 
 
@@ -168,6 +186,11 @@ def too_long(tokens: int, units: int, slots: int) -> None:
     raise ConfigError("--text", f"{tokens} tokens", allowed)
 
 
+def open_caption(stack: contextlib.ExitStack, output: Path | None) -> TextIO | None:
+    """The file for the agent's text, beside the MP4."""
+    return None if output is None else stack.enter_context(replacing(output.with_suffix(".txt")))
+
+
 def open_writer(
     stack: contextlib.ExitStack, output: Path | None, config: SessionConfig
 ) -> ClipWriter | None:
@@ -182,6 +205,11 @@ def open_writer(
         video=config.modalities.agent_video,
     )
     return stack.enter_context(writer)
+
+
+def silent_units() -> Iterator[UserUnit]:
+    """A user who only listens, as long as the agent may speak (WS-PRESETS-6)."""
+    return (UserUnit(unit=k) for k in range(CHAT_UNITS))
 
 
 def units_of(

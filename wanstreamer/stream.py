@@ -35,16 +35,20 @@ class Result:
     units: int = 0
     frames_out: int = 0
     samples_out: int = 0
+    turn_end: int | None = None
+    """The id that ends the session, if one does: the agent's end of turn."""
+    ended: bool = False
     text: list[int] = attrs.field(factory=list)
     unit_ns: list[int] = attrs.field(factory=list)
     digest: OutputDigest = attrs.field(factory=OutputDigest)
 
     def add(self, agent: AgentUnit) -> None:
-        """Count y_k in."""
+        """Count y_k in; the session ends with the unit that ends the agent's turn."""
         self.units += 1
         self.frames_out += 0 if agent.video is None else agent.video.shape[0]
         self.samples_out += 0 if agent.audio is None else agent.audio.shape[0]
-        self.text += agent.text
+        self.ended = self.turn_end in agent.text
+        self.text += agent.text[: agent.text.index(self.turn_end)] if self.ended else agent.text
         self.digest.update(agent)
 
 
@@ -56,18 +60,28 @@ def stream(
     seed: int,
     writer: ClipWriter | None,
     total: int | None,
+    turn_end: int | None = None,
 ) -> Result:
-    """Every unit through the engine and into the file, one at a time; progress on stderr."""
-    result = Result(dtype=dtype)
+    """Every unit through the engine and into the file, one at a time; progress on stderr.
+
+    Args:
+        turn_end: the id after which the session ends (WS-PRESETS-6); None: it ends with the user.
+    """
+    result = Result(dtype=dtype, turn_end=turn_end)
 
     def emit(agents: list[AgentUnit]) -> None:
         for agent in agents:
+            if result.ended:
+                # A pipelined engine was a unit ahead when the turn ended.
+                return
             result.add(agent)
             if writer is not None:
                 writer.write(agent.video, agent.audio)
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    # A log file needs no bar: there, stderr holds nothing but what went wrong.
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("units", total=total)
         for user in users:
             noise = unit_noise(config, seed, user.unit, DTYPES[dtype])
@@ -76,6 +90,8 @@ def stream(
             result.unit_ns.append(time.monotonic_ns() - start)
             emit(agents)
             progress.advance(task)
+            if result.ended:
+                break
         emit(engine.finish())
     return result
 
@@ -84,6 +100,7 @@ def report(
     result: Result, engine: str, config: SessionConfig, output: Path | None, as_json: bool
 ) -> None:
     """Print what came out: one JSON object, or a few lines for a person."""
+    words = text.decode(config.preset.tokenizer, result.text)
     ms = np.asarray(result.unit_ns) / 1e6
     p50, p95 = np.percentile(ms, (50, 95))
     answer = {
@@ -95,7 +112,7 @@ def report(
         "fps": clock.FPS,
         "frames_out": result.frames_out,
         "samples_out": result.samples_out,
-        "text": text.decode(result.text),
+        "text": words,
         "unit_ms": {
             "p50": round(float(p50), 3),
             "p95": round(float(p95), 3),
@@ -112,7 +129,9 @@ def report(
                f"{result.frames_out} frames, {result.samples_out} samples")  # fmt: skip
     click.echo(f"a unit of {clock.UNIT_NS // 1_000_000} ms took {p50:.1f} ms (median), "
                f"{p95:.1f} ms (p95), {ms.max():.1f} ms (longest)")  # fmt: skip
-    click.echo(f"text (ids of untrained weights): {text.decode(result.text)!r}")
+    trained = "" if config.preset.weights != "recipe" else " (ids of untrained weights)"
+    click.echo(f"text{trained}: {words!r}")
     click.echo(f"outputs sha256 {answer['outputs_sha256']}")
     if output is not None:
-        click.echo(f"wrote {output} and {output.with_suffix('.txt')}")
+        written = map(click.format_filename, (output, output.with_suffix(".txt")))
+        click.echo(f"wrote {' and '.join(written)}")

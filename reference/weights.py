@@ -1,0 +1,26 @@
+"""A model with its weights, from wherever its preset says they come.
+
+Source: PAPER §2.3 (initialised from a language model); the recipe is CHOICE.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from reference import checkpoint, recipe, smollm2
+from reference.model import WanStreamer
+from spec.presets import Preset
+
+
+def build_model(preset: Preset, dtype: torch.dtype = torch.float32) -> WanStreamer:
+    """A new model of ``preset``, ready to be served (WS-WEIGHTS-1).
+
+    Raises:
+        WeightsError: the language model is not installed, or does not fit the preset.
+    """
+    if preset.weights == "recipe":
+        model = WanStreamer(preset, dtype)
+        recipe.fill(model)
+    else:
+        model = checkpoint.initialise(preset, checkpoint.read(smollm2.gguf_path()), dtype)
+    return model.requires_grad_(requires_grad=False)
