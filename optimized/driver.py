@@ -41,6 +41,7 @@ class Driver(ABC, Generic[S]):
         self._tracer = tracer
         self._cause: tuple[str, ...] = ()
         self._given = b""
+        self._given_noise = b""
         self.closed = False
 
     @abstractmethod
@@ -51,16 +52,25 @@ class Driver(ABC, Generic[S]):
     def payload_of(self, message: Message) -> bytes:
         """The payload that goes with a message; empty for most."""
 
+    def noise_of(self, _message: Message) -> bytes:
+        """The noise that goes with a message; only the thinker sends any (WS-FLOW-7)."""
+        return b""
+
     def receive(self, data: bytes) -> None:
         """Take one frame; its consequences are carried out before this returns.
 
         Raises:
             ExchangeError: the session cannot go on; it says whose fault that is.
         """
-        frame = frames.decode(data)
+        try:
+            frame = frames.decode(data)
+        except ExchangeError:
+            self.feed(Corrupt())
+            return
         self._cause = (frame.cause,) if frame.cause else ()
         self.note(Kind.RECEIVE, frame.unit, {"channel": frame.channel, "bytes": len(frame.body)})
         if frame.channel == frames.EXCHANGE:
+            self._given_noise = frame.noise
             self._take_message(frame.body)
         else:
             self.take_aside(frame)
@@ -87,16 +97,19 @@ class Driver(ABC, Generic[S]):
                 case Send(message):
                     unit = getattr(message, "unit", -1)
                     body = encode(message, self.payload_of(message))
-                    self.send(frames.EXCHANGE, unit, body, {"kind": type(message).__name__})
+                    detail = {"kind": type(message).__name__}
+                    self.send(frames.EXCHANGE, unit, body, detail, self.noise_of(message))
                 case Drop(event):
                     self.note(Kind.DROP, -1, {"event": event})
                 case _:
                     self.carry_out(effect)
 
-    def send(self, channel: str, unit: int, body: bytes, detail: Detail) -> None:
+    def send(
+        self, channel: str, unit: int, body: bytes, detail: Detail, noise: bytes = b""
+    ) -> None:
         """Send one frame."""
         name = self.note(Kind.SEND, unit, {"channel": channel, "bytes": len(body), **detail})
-        frame = frames.Frame(channel=channel, cause=name, unit=unit, body=body)
+        frame = frames.Frame(channel=channel, cause=name, unit=unit, body=body, noise=noise)
         self._emit(frames.encode(frame))
 
     def note(self, kind: Kind, unit: int, detail: Detail | None = None) -> str:

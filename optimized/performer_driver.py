@@ -32,7 +32,7 @@ from spec.exchange_message import Latents as LatentsMessage
 from spec.exchange_performer import Performer
 from spec.exchange_terms import Terms
 from spec.session import SessionConfig
-from spec.trace import Kind, Tracer
+from spec.trace import Detail, Kind, Tracer
 
 
 class PerformerDriver(Driver[Performer]):
@@ -50,8 +50,8 @@ class PerformerDriver(Driver[Performer]):
         super().__init__(exchange.PERFORMER, exchange.performer(terms, incarnation), emit, tracer)
         self._model, self._config = model, config
         self._performer: PerformerState | None = None
-        self._held: list[tuple[Header, bytes]] = []
-        self._noise: dict[int, Latents] = {}
+        self._held: list[tuple[Header, bytes, bytes]] = []
+        self._noise = b""
         self._latents = Latents(audio=None, video=None)
         self._kept: dict[int, bytes] = {}
 
@@ -60,18 +60,12 @@ class PerformerDriver(Driver[Performer]):
         self.feed(Timer())
 
     def take_aside(self, frame: frames.Frame) -> None:
-        """The noise of a unit, or the question for the cache's digest."""
-        match frame.channel:
-            case frames.NOISE:
-                noise = unpack_unit(frame.body, self._config, self._model.dtype)
-                self._noise[frame.unit] = noise
-            case frames.ASK_DIGEST:
-                assert self._performer is not None
-                digest = kv_cache.digest(self._performer.cache, frame.unit)
-                self.send(frames.DIGEST, frame.unit, digest.encode(), {})
-            case other:
-                allowed = f"{frames.EXCHANGE}, {frames.NOISE}, {frames.ASK_DIGEST}"
-                raise ExchangeError("channel", other, allowed)
+        """The question for the cache's digest."""
+        if frame.channel != frames.ASK_DIGEST:
+            raise ExchangeError("channel", frame.channel, f"{frames.EXCHANGE}, {frames.ASK_DIGEST}")
+        assert self._performer is not None
+        digest = kv_cache.digest(self._performer.cache, frame.unit)
+        self.send(frames.DIGEST, frame.unit, digest.encode(), {})
 
     def payload_of(self, message: Message) -> bytes:
         """The bytes of solved latents; other messages have none."""
@@ -85,10 +79,16 @@ class PerformerDriver(Driver[Performer]):
                 self._held = []
                 self._kept = {}
             case Hold(header):
-                self._held.append((header, self._given))
-            case Append(unit=unit, digest=digest, kv_len=kv_len):
-                self._append()
-                self.note(Kind.APPEND, unit, {"digest": digest, "kv_len": kv_len})
+                self._held.append((header, self._given, self._given_noise))
+            case Append(epoch=epoch, unit=unit, digest=digest):
+                header = self._append()
+                detail: Detail = {
+                    "epoch": epoch,
+                    "kv_len_before": header.kv_len_before,
+                    "kv_len_after": header.kv_len_after,
+                    "digest": digest,
+                }
+                self.note(Kind.APPEND, unit, detail)
             case Solve(epoch=epoch, unit=unit):
                 self._solve(epoch, unit)
             case Commit(unit=unit):
@@ -100,19 +100,19 @@ class PerformerDriver(Driver[Performer]):
             case _:
                 raise AssertionError(effect)
 
-    def _append(self) -> None:
+    def _append(self) -> Header:
         # Our thinker sends whole slices: one part with every layer and head.
-        ((header, payload),) = self._held
+        ((header, payload, self._noise),) = self._held
         self._held = []
         entries = unpack_entries(payload, header, self._config.preset.backbone.head_dim)
         self._performer = performer.receive(entries, self._performer)
+        return header
 
     def _solve(self, epoch: int, unit: int) -> None:
         assert self._performer is not None
+        noise = unpack_unit(self._noise, self._config, self._model.dtype)
         with self.span(Kind.SOLVE, unit):
-            z = performer.solve(
-                self._model, self._config, unit, self._noise.pop(unit), self._performer
-            )
+            z = performer.solve(self._model, self._config, unit, noise, self._performer)
         self._latents = z
         self._kept[unit] = pack_unit(z, self._model.dtype)
         self.feed(Solved(epoch=epoch, unit=unit, digest=payload_digest(self._kept[unit])))

@@ -75,7 +75,7 @@ class ThinkerDriver(Driver[Thinker]):
     ) -> None:
         """Observe u_k, run the language pass, offer slice k (WS-STREAMING-8, WS-STREAMING-9).
 
-        The noise of the unit goes ahead of the slice that it will be solved from.
+        The noise of the unit goes with the slice that it will be solved from.
         """
         k, config = user.unit, self._config
         with self.span(Kind.OBSERVE, k):
@@ -86,7 +86,6 @@ class ThinkerDriver(Driver[Thinker]):
             )
         self._languages.append(language)
         self._noise[k] = pack_unit(noise, self._model.dtype)
-        self.send(frames.NOISE, k, self._noise[k], {})
         payload = pack_entries(kv_cache.concat([*self._fed_back, entries]))
         self._fed_back = []
         self._slices[k] = payload
@@ -115,8 +114,13 @@ class ThinkerDriver(Driver[Thinker]):
         """The bytes of a slice or of a snapshot; other messages have none."""
         if not isinstance(message, Header):
             return b""
-        # Only the first slice of an epoch, the snapshot, starts an empty cache (WS-EXCHANGE-10).
-        return self._snapshot if message.kv_len_before == 0 else self._slices[message.unit]
+        return self._snapshot if begins_epoch(message) else self._slices[message.unit]
+
+    def noise_of(self, message: Message) -> bytes:
+        """The noise of the unit that a slice is for; a snapshot is for none (WS-FLOW-7)."""
+        if not isinstance(message, Header) or begins_epoch(message):
+            return b""
+        return self._noise[message.unit]
 
     def carry_out(self, effect: Effect) -> None:
         """Do what one effect says (WS-EXCHANGE-6)."""
@@ -124,9 +128,6 @@ class ThinkerDriver(Driver[Thinker]):
             case Export(epoch=epoch, unit=unit):
                 self._snapshot = pack_entries(self._snapshot_entries(unit))
                 parts = self._whole(self._snapshot)
-                # A new performer has not seen the noise of the units still to be solved.
-                for k, noise in self._noise.items():
-                    self.send(frames.NOISE, k, noise, {})
                 self.feed(Exported(epoch=epoch, unit=unit, parts=parts))
             case Decode(unit=unit):
                 self._decode(unit)
@@ -134,6 +135,7 @@ class ThinkerDriver(Driver[Thinker]):
                 self._commit(unit)
             case Release(unit=unit):
                 self._slices.pop(unit, None)
+                self._noise.pop(unit, None)
             case Closed():
                 self.closed = True
             case _:
@@ -145,7 +147,6 @@ class ThinkerDriver(Driver[Thinker]):
         with self.span(Kind.DECODE, unit):
             audio, video, self._thinker = thinker.decode(self._model, self._latents, self._thinker)
         language = self._languages.popleft()
-        del self._noise[unit]
         self.ready.append(
             AgentUnit(
                 unit=unit,
@@ -183,3 +184,8 @@ class ThinkerDriver(Driver[Thinker]):
 
     def _whole(self, payload: bytes) -> tuple[Part, ...]:
         return whole(self._terms, payload_digest(payload))
+
+
+def begins_epoch(header: Header) -> bool:
+    """Only the first slice of an epoch, the snapshot, starts an empty cache (WS-EXCHANGE-10)."""
+    return header.kv_len_before == 0

@@ -15,11 +15,11 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import FileStore
+from torch._C._distributed_c10d import FileStore, ProcessGroupGloo
 
 from spec.errors import ExchangeError
 
@@ -31,7 +31,6 @@ IDLE_LIMIT: Final = dt.timedelta(hours=6)
 
 JOIN_LIMIT: Final = dt.timedelta(seconds=60)
 """How long a process waits for the other one to appear."""
-
 
 CLOSE_LIMIT_S: Final = 30.0
 """How long a closing process waits for the other one to close too."""
@@ -46,6 +45,8 @@ class PeerGoneError(ExchangeError):
 
 class Transport:
     """Messages to and from the one other process.
+
+    It has a process group of its own, so one process may hold several sessions.
 
     Args:
         rank: `THINKER` or `PERFORMER`.
@@ -63,13 +64,12 @@ class Transport:
         store = FileStore(str(rendezvous), 2)
         store.set_timeout(JOIN_LIMIT)
         try:
-            dist.init_process_group(
-                "gloo", store=store, rank=rank, world_size=2, timeout=IDLE_LIMIT
-            )
+            # Any: the type stubs leave out `send` and `recv`.
+            self._group: Any = ProcessGroupGloo(store, rank, 2, IDLE_LIMIT)
         except (RuntimeError, ValueError) as error:
             raise self._gone() from error
         self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._sending: deque[tuple[dist.Work | None, torch.Tensor]] = deque()
+        self._sending: deque[tuple[dist.Work, torch.Tensor]] = deque()
         self._receiver = threading.Thread(target=self._receive_all, daemon=True)
         self._receiver.start()
 
@@ -84,8 +84,8 @@ class Transport:
         try:
             for tensor in (length, body):
                 # A buffer must live until it has been sent.
-                self._sending.append((dist.isend(tensor, self._peer), tensor))
-            while self._sending and _done(self._sending[0][0]):
+                self._sending.append((self._group.send([tensor], self._peer, 0), tensor))
+            while self._sending and self._sending[0][0].is_completed():
                 self._sending.popleft()
         except RuntimeError as error:
             raise self._gone() from error
@@ -108,11 +108,11 @@ class Transport:
         length = torch.zeros(1, dtype=torch.int64)
         try:
             while True:
-                dist.recv(length, self._peer)
+                self._group.recv([length], self._peer, 0).wait()
                 if int(length) == 0:
                     return  # The peer closes: nothing follows.
                 body = torch.empty(int(length), dtype=torch.uint8)
-                dist.recv(body, self._peer)
+                self._group.recv([body], self._peer, 0).wait()
                 self._inbox.put(body.numpy().tobytes())
         except RuntimeError:
             self._inbox.put(None)
@@ -120,15 +120,13 @@ class Transport:
     def close(self) -> None:
         """Close in peace: both sides call this, and each waits for the other's last message."""
         try:
-            self._sending.append((dist.isend(END, self._peer), END))
+            self._sending.append((self._group.send([END], self._peer, 0), END))
             for work, _ in self._sending:
-                if work is not None:
-                    work.wait()
+                work.wait()
         except RuntimeError as error:
             raise self._gone() from error
+        self.join()
+
+    def join(self) -> None:
+        """Wait until nothing is received any more: the other process closed or is gone."""
         self._receiver.join(CLOSE_LIMIT_S)
-        dist.destroy_process_group()
-
-
-def _done(work: dist.Work | None) -> bool:
-    return work is None or work.is_completed()

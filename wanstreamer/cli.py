@@ -6,6 +6,7 @@ Source: design §15.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,8 @@ def register() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status (WS-ERRORS-1)."""
+    # A polite end from outside cleans up like an interrupt at the terminal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     register()
     sys.exit(status_of(arguments))
 
@@ -51,10 +54,6 @@ def status_of(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return INTERRUPTED_STATUS
-    except BrokenPipeError:
-        # The reader of our stdout left; there is nobody to tell.
-        sys.stdout = None  # type: ignore[assignment]
-        return 1
     except OSError as error:
         return complain(f"{error.filename or 'system'}: {error.strerror or error}")
     return result if isinstance(result, int) else 0

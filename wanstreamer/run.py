@@ -7,6 +7,7 @@ it is whole. Source: design §15; PAPER §2.4 for what a step is.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -66,7 +67,7 @@ def run_command(
     """Run a session over CLIP (any clip with audio or video; optional if there is --text)."""
     sizes = preset_named(preset)
     wanted = parse_modalities(modalities)
-    check_options(engine, dtype, schedule, seed)
+    check_options(engine, dtype, schedule, seed, user_text)
     check_paths(clip, output, trace, wanted)
     if clip is None and not user_text:
         raise ConfigError("input", "no CLIP and no --text", "a clip, a text, or both")
@@ -102,7 +103,7 @@ def parse_modalities(value: str) -> tuple[str, ...]:
     return names
 
 
-def check_options(engine: str, dtype: str, schedule: str | None, seed: int) -> None:
+def check_options(engine: str, dtype: str, schedule: str | None, seed: int, user_text: str) -> None:
     """Refuse values outside their domain."""
     if engine not in ENGINES:
         raise ConfigError("--engine", engine, ", ".join(ENGINES))
@@ -112,6 +113,10 @@ def check_options(engine: str, dtype: str, schedule: str | None, seed: int) -> N
         raise ConfigError("--schedule", schedule, ", ".join(sorted(LAG_OF_SCHEDULE)))
     if seed < 0:
         raise ConfigError("--seed", seed, "0 or more")
+    try:
+        user_text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("--text", user_text, "text in UTF-8") from None
 
 
 def check_paths(
@@ -119,17 +124,20 @@ def check_paths(
 ) -> None:
     """Refuse outputs that would take the place of an input or of each other."""
     named = {"CLIP": clip, "--output": output, "--trace": trace}
+    if output is not None and output.suffix.lower() != ".mp4":
+        raise MediaError("--output", str(output), "a file name that ends in .mp4")
     if output is not None:
         named["the text beside --output"] = output.with_suffix(".txt")
     paths = [(what, path) for what, path in named.items() if path is not None]
     for i, (what, path) in enumerate(paths):
         for other, earlier in paths[:i]:
-            if path.resolve() == earlier.resolve():
+            if os.path.realpath(path) == os.path.realpath(earlier):
                 raise MediaError(what, str(path), f"another file than {other}")
             if path.exists() and earlier.exists() and path.samefile(earlier):
                 raise MediaError(what, str(path), f"another file than {other}")
-    if output is not None and not {"audio", "video"} & set(wanted):
-        raise ConfigError("--output", str(output), "audio or video among --modalities")
+    for what, media in (("CLIP", clip), ("--output", output)):
+        if media is not None and not {"audio", "video"} & set(wanted):
+            raise ConfigError(what, str(media), "none unless --modalities has audio or video")
 
 
 def open_media(clip: Path, preset: Preset, wanted: tuple[str, ...]) -> Clip:
