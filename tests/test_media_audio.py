@@ -146,12 +146,18 @@ def test_ws_media_2_audio_alone_gives_the_units(count: int) -> None:
     assert (signal[count:] == 0.0).all()
 
 
-def test_ws_media_2_audio_goes_on_as_silence_and_is_clipped() -> None:
-    """WS-MEDIA-2, WS-MEDIA-8: after the end silence; beyond full scale ±1."""
-    audio = UserAudio(iter([np.full(100, 7.0)]), 16_000)
+def test_ws_media_2_audio_goes_on_as_silence() -> None:
+    """WS-MEDIA-2: after the end, for as long as it is asked."""
+    audio = UserAudio(iter([np.ones(100)]), 16_000)
     first, second = audio.unit(), audio.unit()
     assert first.tolist() == [1.0] * 100 + [0.0] * 2_460
     assert not second.any()
+
+
+def test_ws_media_8_samples_beyond_full_scale_are_clipped() -> None:
+    """WS-MEDIA-8: float PCM may exceed ±1; a unit does not."""
+    unit = UserAudio(iter([np.array([7.0, -7.0, 0.5])]), 16_000).unit()
+    assert unit[:3].tolist() == [1.0, -1.0, 0.5]
 
 
 def test_ws_media_12_the_buffer_is_bounded() -> None:

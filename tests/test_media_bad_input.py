@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import subprocess
 import sys
@@ -128,7 +129,25 @@ def test_ws_media_10_sizes_and_rates_are_bounded(tmp_path: Path) -> None:
     check_rate(tmp_path, 4_000)
     check_rate(tmp_path, 768_000)
     huge = write_clip(tmp_path / "huge.mkv", pictures=np.zeros((4, 2, 16_386, 3), np.uint8))
-    assert "16386x2 pixels" in refused(huge)
+    with pytest.raises(MediaError, match="16386x2 pixels"):
+        open_clip(huge, frame_height=32, frame_width=48)
+
+
+def test_ws_media_10_frame_rates_are_bounded(tmp_path: Path) -> None:
+    """WS-MEDIA-10: up to 1,000 frames a second."""
+    pictures = np.zeros((400, 16, 16, 3), np.uint8)
+    fast, faster = (
+        write_clip(
+            tmp_path / f"{fps}.mov",
+            pictures=pictures,
+            fps=Fraction(fps),
+            video_codec="png",
+            pix_fmt="rgb24",
+        )
+        for fps in (1_000, 2_000)
+    )
+    assert read(fast) == 3
+    assert "2000 frames a second" in refused(faster)
 
 
 def test_ws_media_10_absurd_times(tmp_path: Path) -> None:
@@ -235,7 +254,23 @@ def test_ws_media_11_a_rate_that_changes_is_refused(tmp_path: Path) -> None:
     assert "changes from 24000 to 48000 Hz" in refused(first)
 
 
-def test_ws_media_10_cover_art_is_no_video(tmp_path: Path) -> None:
+def test_ws_media_10_a_playlist_reaches_no_network(tmp_path: Path) -> None:
+    """WS-MEDIA-10: a clip's content opens no connection."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.setblocking(False)
+        path = tmp_path / "list.m3u8"
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        path.write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{address}\n#EXT-X-ENDLIST\n"
+        )
+        refused(path)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_ws_media_1_cover_art_is_no_video(tmp_path: Path) -> None:
     """WS-MEDIA-1: an attached picture does not make a clip of 40 ms."""
     path = tmp_path / "song.m4a"
     with av.open(str(path), "w", format="mp4") as container:

@@ -175,6 +175,23 @@ def test_ws_media_4_rotation_metadata_is_respected(
     assert near(picture, *corners[1], [0, 255, 0])
 
 
+def test_ws_media_4_a_turned_picture_turns_its_pixels_too(tmp_path: Path) -> None:
+    """WS-MEDIA-4: 80x96 with double-wide pixels, turned, is 96x160 upright."""
+    path = write_clip(
+        tmp_path / "turned.mp4",
+        pictures=np.full((4, 96, 80, 3), 255, np.uint8),
+        video_codec="libx264rgb",
+        pix_fmt="rgb24",
+        rotation=90,
+        pixel_aspect=Fraction(2),
+    )
+    with av.open(str(path)) as container:
+        boxed = fit(next(container.decode(video=0)), Fraction(2), 160, 160)
+    assert bool((boxed[:, 32:128] > 250).all())
+    assert not boxed[:, :32].any()
+    assert not boxed[:, 128:].any()
+
+
 def test_ws_media_4_a_frame_of_the_right_size_is_unchanged() -> None:
     """WS-MEDIA-4: nothing is filtered when nothing needs scaling."""
     picture = np.random.default_rng(0).integers(0, 256, (96, 144, 3), dtype=np.uint8)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
+from av.stream import Disposition
 from jaxtyping import UInt8
 from media_clips import grey, noise, write_clip
 
 from reference.media import resample
 from reference.media.reader import open_clip
 from reference.units import UserUnit
+from spec import clock
 
 HEIGHT, WIDTH = 32, 48
 
@@ -59,10 +62,10 @@ def test_ws_media_3_any_frame_rate_becomes_25(tmp_path: Path, fps: Fraction) -> 
 
 
 def test_ws_media_2_the_last_unit_holds_the_last_frame(tmp_path: Path) -> None:
-    """WS-MEDIA-2: 13 frames are 3 units and a quarter, so 4 units."""
-    path = write_clip(tmp_path / "clip.mkv", pictures=grey(13), sound=noise(1, 3_000))
+    """WS-MEDIA-2: 14 frames are 3 units and a half, so 4 units."""
+    path = write_clip(tmp_path / "clip.mkv", pictures=grey(14), sound=noise(1, 3_000))
     units = read(path)
-    assert shown(units) == [*range(1, 14), 13, 13, 13]
+    assert shown(units) == [*range(1, 15), 14, 14]
     assert heard(units).shape == (4 * 2_560,)
     assert not heard(units)[3_000:].any()
     assert heard(units)[2_999] != 0
@@ -96,6 +99,28 @@ def test_ws_media_1_streams_that_are_missing_or_not_wanted(tmp_path: Path) -> No
             for unit in clip.units():
                 assert (unit.audio is not None, unit.video is not None) == has
                 assert unit.text == ()
+
+
+def test_ws_media_1_the_default_stream_is_read(tmp_path: Path) -> None:
+    """WS-MEDIA-1: the first default stream, else the first."""
+    for default, expected in ((None, 0.0), (1, 0.25), (2, 0.5)):
+        path = tmp_path / f"{default}.mkv"
+        with av.open(str(path), "w") as container:
+            streams = [
+                container.add_stream("pcm_f32le", rate=16_000, layout="mono") for _ in range(3)
+            ]
+            for i, stream in enumerate(streams):
+                assert isinstance(stream, av.AudioStream)
+                chosen = i == default
+                stream.disposition = Disposition.default if chosen else Disposition.dub
+            for i, stream in enumerate(streams):
+                assert isinstance(stream, av.AudioStream)
+                values = np.full((1, 4_000), i / 4, np.float32)
+                frame = av.AudioFrame.from_ndarray(values, "flt", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+                container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+        assert float(heard(read(path))[0]) == expected
 
 
 def test_ws_media_1_time_zero_is_the_earliest_start(tmp_path: Path) -> None:
@@ -238,6 +263,9 @@ def test_ws_media_12_a_long_clip_is_streamed(tmp_path: Path) -> None:
         seen = 0
         for unit in clip.units():
             assert clip.buffered_samples <= bound
+            for source in (clip._video_source, clip._audio_source):
+                assert source is not None
+                assert source._decoded_ns <= clock.unit_available_ns(unit.unit + 1)
             seen = unit.unit + 1
     assert seen == 375
 

@@ -30,7 +30,6 @@ from reference.media.source import (
     Timed,
     check_rate,
     check_readable,
-    check_size,
     libav_errors,
 )
 from reference.units import UserUnit
@@ -221,7 +220,6 @@ class Clip:
         fitted: VideoFrame | None = None
         for shown in hold(self._video_frames(self._video_source)):
             if shown is not None and shown is not fitted:
-                check_size(self._path, shown.width, shown.height)
                 with libav_errors(self._path, "scaling"):
                     picture = fit(shown, aspect, self._height, self._width)
                 fitted = shown
