@@ -1,0 +1,63 @@
+"""What a check is: an id, the clauses it judges, and the cases it makes of a context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import attrs
+
+from conformance.guard import Guard
+from conformance.oracle import Oracle
+from conformance.protocol import DType, Hello, Profile
+from conformance.recording import Recorder
+from spec.presets import Preset, preset_named
+
+Tolerance = Literal["A", "C"]
+
+
+class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
+    """A judge saw too little to judge; its text says what was missing."""
+
+
+class Context:
+    """The port under test, what was recorded of it, and the oracle."""
+
+    def __init__(self, port: Guard, oracle: Oracle, preset: str = "tiny") -> None:
+        self.port = port
+        self.oracle = oracle
+        self.preset: Preset = preset_named(preset)
+        self.hello: Hello = port.hello()
+        self.run = Recorder(port, self.hello.features)
+
+    @property
+    def dtype(self) -> DType:
+        """The port's main dtype, in which everything is judged that is not judged in all."""
+        return self.hello.dtypes[0]
+
+
+@attrs.frozen(kw_only=True)
+class Case:
+    """One thing to judge. ``judge`` returns None (pass) or what differed, where, by how much.
+
+    ``clauses``: the part of the check's clauses that this case is about, all when empty.
+    """
+
+    name: str
+    judge: Callable[[], str | None]
+    clauses: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Check:
+    """A family of cases over one topic (WS-CONFORMANCE-9 for ``tolerance``).
+
+    ``cases`` only describes; nothing is asked of the port until a case is judged, so a filter on
+    clauses costs nothing.
+    """
+
+    id: str
+    clauses: tuple[str, ...]
+    profile: Profile
+    tolerance: Tolerance
+    cases: Callable[[Context], Iterable[Case]]

@@ -1,0 +1,202 @@
+"""Causal codecs and encoders: any chunking gives the same numbers, and nothing looks ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from conformance import arrays
+from conformance.case import Case, Check, Context, Tolerance
+from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal
+from conformance.shapes import codec_shapes
+from conformance.tolerance import budget, exceeds, first_difference, same_bits
+from spec import clock
+
+UNITS: Final = 4
+OFFLINE: Final[tuple[int, ...]] = ()
+UNIT_BY_UNIT: Final = (1,) * UNITS
+PLANS: Final = (OFFLINE, (UNITS,), UNIT_BY_UNIT, (1, 2, 1), (3, 1))
+
+
+def codec_input(context: Context, part: Part, dtype: DType, units: int = UNITS) -> Array:
+    """The same numbers for every plan: float32 values in (-1, 1)."""
+    shape, _ = codec_shapes(context.preset, part, units)
+    return arrays.uniform(f"conformance/{part}", shape).astype(np.float32).astype(dtype)
+
+
+def _run(context: Context, part: Part, dtype: DType, plan: tuple[int, ...], data: Array) -> Array:
+    request = CodecRequest(preset=context.preset.name, dtype=dtype, part=part, plan=plan)
+    return np.array(context.port.codec(request, data))
+
+
+def _oracle(context: Context, part: Part, dtype: DType) -> Array:
+    request = CodecRequest(preset=context.preset.name, dtype=dtype, part=part, plan=OFFLINE)
+    return context.oracle.codec(request, codec_input(context, part, dtype))
+
+
+def chunking(context: Context) -> Iterator[Case]:
+    """Every plan of chunks against the oracle's offline form (WS-CODEC-5)."""
+    for part in PARTS:
+        for dtype in context.hello.dtypes:
+            # One dtype over all plans; the others only over the one that serving uses.
+            for plan in PLANS if dtype == context.dtype else (UNIT_BY_UNIT,):
+                yield Case(
+                    name=f"{part}-{dtype}-{'+'.join(map(str, plan)) or 'offline'}",
+                    judge=partial(_equals_offline, context, part, dtype, plan),
+                )
+
+
+def _equals_offline(
+    context: Context, part: Part, dtype: DType, plan: tuple[int, ...]
+) -> str | None:
+    actual = _run(context, part, dtype, plan, codec_input(context, part, dtype))
+    truth = _oracle(context, part, "float64")
+    reason = exceeds(actual, truth, budget(truth, [_oracle(context, part, "float32")], dtype))
+    return None if reason is None else f"{part} in chunks {list(plan) or 'offline'}: {reason}"
+
+
+def causal(context: Context) -> Iterator[Case]:
+    """Changing unit k moves the output of unit k and none before it, to the bit (WS-CODEC-6,
+    WS-ENCODER-8)."""
+    for part in PARTS:
+        for plan in (UNIT_BY_UNIT, OFFLINE):
+            for k in range(UNITS):
+                form = "stream" if plan else "offline"
+                yield Case(
+                    name=f"{part}-{form}-unit{k}",
+                    judge=partial(_only_forward, context, part, plan, k),
+                )
+
+    for part in PARTS:
+        for plan in (UNIT_BY_UNIT, OFFLINE):
+            form = "stream" if plan else "offline"
+            yield Case(
+                name=f"{part}-{form}-last-step", judge=partial(_last_step, context, part, plan)
+            )
+
+
+def _last_step(context: Context, part: Part, plan: tuple[int, ...]) -> str | None:
+    """The last sample, frame or latent of a latent's span reaches that span's output and none
+    before it: no look-ahead inside a unit, and no delay."""
+    spans = 1 if "video" in part else clock.TICKS_PER_UNIT
+    n_in, n_out = (s[0] // spans for s in codec_shapes(context.preset, part, 1))
+    data = codec_input(context, part, context.dtype)
+    changed, i = data.copy(), UNITS * spans // 2
+    changed[(i + 1) * n_in - 1] = data[(i + 1) * n_in - 1] ** 2
+    before = _run(context, part, context.dtype, plan, data)
+    after = _run(context, part, context.dtype, plan, changed)
+    early, own = slice(0, i * n_out), slice(i * n_out, (i + 1) * n_out)
+    if not same_bits(before[early], after[early]):
+        where = first_difference(before[early], after[early])
+        return f"{part}: span {i} reached an earlier one, {where}"
+    if same_bits(before[own], after[own]):
+        return f"{part}: the last step of span {i} does not reach its own output"
+    return None
+
+
+def _only_forward(context: Context, part: Part, plan: tuple[int, ...], k: int) -> str | None:
+    data = codec_input(context, part, context.dtype)
+    n_in, n_out = (shape[0] for shape in codec_shapes(context.preset, part, 1))
+    changed = data.copy()
+    # Not the other sign: a spectrogram cannot hear it.
+    changed[k * n_in : (k + 1) * n_in] = data[k * n_in : (k + 1) * n_in] ** 2
+    before = _run(context, part, context.dtype, plan, data)
+    after = _run(context, part, context.dtype, plan, changed)
+    if not same_bits(before[: k * n_out], after[: k * n_out]):
+        where = first_difference(before[: k * n_out], after[: k * n_out])
+        return f"{part}: unit {k} reached an earlier unit, {where}"
+    own = slice(k * n_out, (k + 1) * n_out)
+    if same_bits(before[own], after[own]):
+        return f"{part}: unit {k} does not reach its own output"
+    return None
+
+
+def fresh(context: Context) -> Iterator[Case]:
+    """Every run starts from the state before unit 0, whatever ran before (WS-CODEC-4)."""
+    for part in PARTS:
+        yield Case(name=part, judge=partial(_fresh, context, part))
+
+
+def _fresh(context: Context, part: Part) -> str | None:
+    data = codec_input(context, part, context.dtype)
+    first = _run(context, part, context.dtype, UNIT_BY_UNIT, data)
+    _run(context, part, context.dtype, UNIT_BY_UNIT, data**2)
+    again = _run(context, part, context.dtype, UNIT_BY_UNIT, data)
+    if same_bits(first, again):
+        return None
+    return f"{part}, run again: {first_difference(first, again)}"
+
+
+WITH_HOP: Final = ("video_codec.encode", "audio_codec.encode", "audio_encoder", "video_encoder")
+"""Parts that take several time steps a latent."""
+
+
+def geometry(context: Context) -> Iterator[Case]:
+    """Each unit has its exact number of frames and samples; nothing else is accepted
+    (WS-CLOCK-2, -3, -4)."""
+    for part in PARTS:
+        yield Case(name=f"{part}-one-unit", judge=partial(_one_unit, context, part))
+        if part in WITH_HOP:
+            yield Case(name=f"{part}-split-latent", judge=partial(_split, context, part))
+
+
+def _one_unit(context: Context, part: Part) -> str | None:
+    """The guard has compared the shape; what is left is that one unit equals the first of many."""
+    data = codec_input(context, part, context.dtype)
+    n_in, n_out = (shape[0] for shape in codec_shapes(context.preset, part, 1))
+    one = _run(context, part, context.dtype, (1,), data[:n_in])
+    many = _run(context, part, context.dtype, UNIT_BY_UNIT, data)[:n_out]
+    return None if same_bits(one, many) else f"{part}, alone: {first_difference(one, many)}"
+
+
+def _split(context: Context, part: Part) -> str | None:
+    """One frame or sample less than a unit would shift every later latent."""
+    request = CodecRequest(preset=context.preset.name, dtype=context.dtype, part=part, plan=(1,))
+    data = codec_input(context, part, context.dtype, units=1)[:-1]
+    try:
+        context.port.codec(request, data)
+    except Refusal:
+        return None
+    return f"{part}: {data.shape[0]} of {data.shape[0] + 1} time steps were accepted as a unit"
+
+
+CHUNKED: Final = (
+    "WS-CODEC-5",
+    "WS-CONFORMANCE-7",
+    "WS-CODEC-3",
+    "WS-CODEC-7",
+    "WS-CODEC-8",
+    "WS-CODEC-9",
+    "WS-CODEC-10",
+    "WS-CODEC-11",
+    "WS-ENCODER-2",
+    "WS-ENCODER-3",
+    "WS-ENCODER-4",
+    "WS-ENCODER-5",
+    "WS-ENCODER-6",
+    "WS-ENCODER-7",
+    "WS-ENCODER-8",
+)
+GEOMETRY: Final = ("WS-CLOCK-2", "WS-CLOCK-3", "WS-CLOCK-4", "WS-CODEC-1", "WS-CODEC-2")
+
+
+def _check(
+    stem: str,
+    clauses: tuple[str, ...],
+    tolerance: Tolerance,
+    cases: Callable[[Context], Iterator[Case]],
+) -> Check:
+    return Check(
+        id=f"codec/{stem}", clauses=clauses, profile="codec", tolerance=tolerance, cases=cases
+    )
+
+
+CHECKS = (
+    _check("chunking", CHUNKED, "C", chunking),
+    _check("causality", ("WS-CODEC-6", "WS-CODEC-3", "WS-ENCODER-8"), "A", causal),
+    _check("fresh-start", ("WS-CODEC-4", "WS-ENCODER-8"), "A", fresh),
+    _check("geometry", GEOMETRY, "A", geometry),
+)

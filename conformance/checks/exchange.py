@@ -1,0 +1,292 @@
+"""The KV exchange: every slice is appended exactly once, in order, whatever the wire does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from conformance.case import Case, Check, Context
+from conformance.protocol import Json
+from conformance.receiver import answer, terms_json
+from spec.exchange_json import to_json
+from spec.exchange_message import LatentsAck, Message, Open, slice_header
+from spec.exchange_terms import Part, Terms, terms_of, whole
+from spec.layout import PREFILL_UNIT
+from spec.presets import TINY, Schedule
+from spec.session import SessionConfig
+
+
+def sha(text: str) -> str:
+    """A digest that stands for a payload; the payload itself is never looked at."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Story:
+    """Writes a script, message by message, as a thinker and a wire would produce it."""
+
+    def __init__(self, schedule: Schedule = "overlapped") -> None:
+        config = SessionConfig(preset=TINY, schedule=schedule, prompt=(1, 2, 3))
+        self.terms: Terms = terms_of(config, "story", "float32")
+        self.epoch = 0
+        self.first = PREFILL_UNIT
+        begin = {"terms": terms_json(self.terms), "incarnation": 1}
+        self.script: list[Json] = [{"begin": begin}]
+        self.open()
+
+    def open(self, epoch: int = 0, first: int = PREFILL_UNIT) -> None:
+        self.epoch, self.first = epoch, first
+        self.arrive(Open(session="story", epoch=epoch, incarnation=1, unit=first, terms=self.terms))
+
+    def arrive(self, message: Message, payload: str | None = None, **spoiled: Any) -> None:
+        data = json.loads(json.dumps(to_json(message)))
+        self.script.append({"arrive": {"message": {**data, **spoiled}, "payload_sha256": payload}})
+
+    def part(self, unit: int, part: Part, payload: str | None = None, **spoiled: Any) -> None:
+        """One part of a slice; ``payload`` other than the header's when the wire has flipped it."""
+        header = slice_header(self.terms, self.epoch, unit, unit == self.first, part)
+        self.arrive(header, part.digest if payload is None else payload, **spoiled)
+
+    def slices(self, *units: int, salt: str = "", **spoiled: Any) -> None:
+        """Whole slices, unsharded."""
+        for unit in units:
+            self.part(unit, whole(self.terms, sha(f"{unit}{salt}"))[0], **spoiled)
+
+    def layer(self, unit: int, index: int, salt: str = "") -> None:
+        """The part of a slice that holds one layer."""
+        digest = sha(f"{unit}/{index}{salt}")
+        self.part(unit, Part((index, index + 1), (0, self.terms.kv_heads), digest))
+
+    def solved(self, *units: int) -> None:
+        for unit in units:
+            entry = {"epoch": self.epoch, "unit": unit, "digest": sha(f"z{unit}")}
+            self.script.append({"solved": entry})
+
+    def timer(self) -> None:
+        self.script.append({"timer": {}})
+
+
+def in_order(s: Story) -> None:
+    s.slices(-1)
+    for k in range(4):
+        s.slices(k)
+        s.solved(k)
+
+
+def duplicate(s: Story) -> None:
+    s.slices(-1, -1, 0, 0)
+    s.solved(0)
+    s.slices(1, 0, 1)
+
+
+def conflict(s: Story) -> None:
+    s.slices(-1, 0)
+    s.solved(0)
+    s.slices(1)
+    s.slices(1, salt="other")
+
+
+def gap(s: Story) -> None:
+    s.slices(-1, 1)
+    s.slices(0, 1)
+
+
+def gap_timer(s: Story) -> None:
+    s.slices(-1, 1)
+    s.timer()
+    s.slices(0, 1)
+    s.timer()
+
+
+def stale_epoch(s: Story) -> None:
+    s.slices(-1, 0)
+    s.solved(0)
+    s.open(epoch=1, first=0)
+    s.slices(0)
+    s.epoch, s.first = 0, PREFILL_UNIT
+    s.slices(1)
+    s.epoch, s.first = 1, 0
+    s.slices(1)
+
+
+def future_epoch(s: Story) -> None:
+    s.slices(-1)
+    s.epoch = 2
+    s.slices(0)
+    s.epoch = 0
+    s.slices(0)
+
+
+def other_session(s: Story) -> None:
+    s.slices(-1)
+    s.slices(0, session="another")
+    s.slices(0)
+
+
+def parts_in_any_order(s: Story) -> None:
+    s.slices(-1)
+    for index in (2, 0, 1):
+        s.layer(0, index)
+    s.solved(0)
+    for index in (1, 2, 1, 0):
+        s.layer(1, index)
+
+
+def missing_layer(s: Story) -> None:
+    s.slices(-1)
+    s.layer(0, 0)
+    s.layer(0, 2)
+    s.slices(1)
+    s.timer()
+    s.layer(0, 1)
+    s.slices(1)
+
+
+def held_conflict(s: Story) -> None:
+    s.slices(-1)
+    s.layer(0, 0)
+    s.layer(0, 0, salt="other")
+
+
+def corrupt_payload(s: Story) -> None:
+    s.slices(-1)
+    s.slices(0, payload=sha("flipped"))
+    s.slices(0)
+
+
+def corrupt_header(s: Story) -> None:
+    s.slices(-1)
+    s.slices(0, kv_len_before="nine")
+    s.slices(0)
+
+
+def miscounted(s: Story) -> None:
+    header = slice_header(s.terms, 0, 0, False, whole(s.terms, sha("0"))[0])
+    s.slices(-1)
+    s.slices(0, kv_len_before=header.kv_len_before + 1, kv_len_after=header.kv_len_after + 1)
+
+
+def misfit(s: Story) -> None:
+    s.slices(-1)
+    s.slices(0, dtype="float64")
+
+
+def early(s: Story) -> None:
+    s.slices(-1, 0, 1, 2)
+
+
+def late_ack(s: Story) -> None:
+    s.slices(-1, 0)
+    s.solved(0)
+    for _ in range(2):
+        s.arrive(LatentsAck(session="story", epoch=0, unit=0, digest=sha("z0")))
+    s.slices(1)
+
+
+@attrs.frozen
+class Told:
+    """A story, its clause, and by hand what it must come to: units appended, and whether the
+    session failed. The tables of `spec.exchange` give the rest."""
+
+    clause: str
+    tell: Callable[[Story], None]
+    appended: tuple[int, ...]
+    failed: bool = False
+
+
+STORIES: Final[dict[str, Told]] = {
+    "in-order": Told("WS-EXCHANGE-7", in_order, (-1, 0, 1, 2, 3)),
+    "duplicate": Told("WS-EXCHANGE-7", duplicate, (-1, 0, 1)),
+    "conflict": Told("WS-EXCHANGE-7", conflict, (-1, 0, 1), failed=True),
+    "gap-and-resend": Told("WS-EXCHANGE-8", gap, (-1, 0, 1)),
+    "gap-and-timer": Told("WS-EXCHANGE-8", gap_timer, (-1, 0, 1)),
+    "stale-epoch": Told("WS-EXCHANGE-10", stale_epoch, (-1, 0, 0, 1)),
+    "future-epoch": Told("WS-EXCHANGE-10", future_epoch, (-1, 0)),
+    "other-session": Told("WS-EXCHANGE-2", other_session, (-1, 0)),
+    "parts-in-any-order": Told("WS-EXCHANGE-5", parts_in_any_order, (-1, 0, 1)),
+    "missing-layer": Told("WS-EXCHANGE-5", missing_layer, (-1, 0, 1)),
+    "held-conflict": Told("WS-EXCHANGE-5", held_conflict, (-1,), failed=True),
+    "corrupt-payload": Told("WS-EXCHANGE-8", corrupt_payload, (-1, 0)),
+    "corrupt-header": Told("WS-EXCHANGE-8", corrupt_header, (-1, 0)),
+    "miscounted": Told("WS-EXCHANGE-7", miscounted, (-1,), failed=True),
+    "misfit": Told("WS-EXCHANGE-3", misfit, (-1,), failed=True),
+    "early": Told("WS-EXCHANGE-11", early, (-1, 0, 1), failed=True),
+    "late-ack": Told("WS-EXCHANGE-9", late_ack, (-1, 0, 1)),
+}
+IN_BOTH_SCHEDULES: Final = ("in-order",)
+
+
+def script_of(name: str, schedule: Schedule) -> list[Json]:
+    """The script of a story."""
+    story = Story(schedule)
+    STORIES[name].tell(story)
+    return story.script
+
+
+def stories(context: Context) -> Iterator[Case]:
+    """Every story under the overlapped schedule, the plain one under both (WS-EXCHANGE-7)."""
+    for name, told in STORIES.items():
+        for schedule in ("overlapped", "sequential") if name in IN_BOTH_SCHEDULES else (
+            "overlapped",
+        ):  # fmt: skip
+            yield Case(
+                name=f"{name}-{schedule}",
+                clauses=(told.clause, "WS-CONFORMANCE-8"),
+                judge=partial(_judge, context, name, schedule),
+            )
+
+
+def _judge(context: Context, name: str, schedule: Schedule) -> str | None:
+    script = script_of(name, schedule)
+    replies, expected = context.port.exchange(script), answer(script)
+    for i, (reply, wanted) in enumerate(zip(replies, expected, strict=True)):
+        got = _comparable(reply)
+        for key, value in _comparable(wanted).items():
+            if got.get(key) != value:
+                return (
+                    f"story {name}, entry {i} ({next(iter(script[i]))}), {key}:"
+                    f" {_short(got.get(key))} against {_short(value)}"
+                )
+    return _by_hand(STORIES[name], replies)
+
+
+def _by_hand(told: Told, replies: Sequence[Json]) -> str | None:
+    """The end of the story as written down here, independent of the tables."""
+    appended = tuple(unit for reply in replies for unit in reply["appended"])
+    if appended != told.appended:
+        return f"appended slices {list(appended)}, not {list(told.appended)}"
+    if replies[-1]["failed"] != told.failed:
+        return f"failed: {replies[-1]['failed']}, not {told.failed}"
+    return None
+
+
+def _comparable(reply: Json) -> Json:
+    """Without the wording of a complaint: what counts is that there is one."""
+    sent = [
+        {**m, "reason": bool(m["reason"])} if m.get("kind") == "close" else m
+        for m in reply.get("sent", [])
+    ]
+    return {**json.loads(json.dumps(reply)), "sent": json.loads(json.dumps(sent))}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+CHECKS = (
+    Check(
+        id="exchange/exactly-once",
+        clauses=(
+            *dict.fromkeys(told.clause for told in STORIES.values()),
+            "WS-CONFORMANCE-8",
+        ),
+        profile="split",
+        tolerance="A",
+        cases=stories,
+    ),
+)

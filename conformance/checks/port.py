@@ -1,0 +1,85 @@
+"""Honesty: a port says who it is, and does not claim what it has never heard of."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from functools import partial
+
+from conformance.case import Case, Check, Context
+from conformance.inputs import base
+from conformance.protocol import OPTIONAL_FEATURES, PROFILES, PROTOCOL_VERSION, Profile, Refusal
+
+FEATURES_OF: dict[Profile, tuple[str, ...]] = {
+    "codec": ("codec",),
+    "session": ("session",),
+    "split": ("session", "exchange"),
+}
+"""Commands that a profile cannot do without (WS-CONFORMANCE-5)."""
+
+
+def honest(context: Context) -> Iterator[Case]:
+    """The first questions of every run (WS-CONFORMANCE-2, WS-CONFORMANCE-3)."""
+    yield Case(
+        name="unknown-feature", clauses=("WS-CONFORMANCE-3",), judge=partial(_unknown, context)
+    )
+    yield Case(name="hello", clauses=("WS-CONFORMANCE-2",), judge=partial(_hello, context))
+    yield Case(
+        name="claims", clauses=("WS-CONFORMANCE-3",), judge=partial(_claims_are_kept, context)
+    )
+    yield Case(
+        name="unknown-session", clauses=("WS-CONFORMANCE-4",), judge=partial(_stranger, context)
+    )
+
+
+def _unknown(context: Context) -> str | None:
+    # A name nobody can have built in, so it cannot come from a recipe.
+    feature = f"feature-{secrets.token_hex(8)}"
+    if context.port.supports(feature) or feature in context.hello.features:
+        return f"claims to support {feature}, which does not exist"
+    return None
+
+
+def _hello(context: Context) -> str | None:
+    hello = context.hello
+    if hello.protocol != PROTOCOL_VERSION:
+        return f"speaks protocol {hello.protocol}, not {PROTOCOL_VERSION}"
+    if not hello.name or not hello.version:
+        return "has no name or no version"
+    if not hello.profiles or not hello.dtypes:
+        return "claims no profile or no dtype"
+    for profile in PROFILES:
+        missing = set(FEATURES_OF[profile]) - set(hello.features)
+        if profile in hello.profiles and missing:
+            return f"claims profile {profile} without {sorted(missing)}"
+    return None
+
+
+def _claims_are_kept(context: Context) -> str | None:
+    for feature in context.hello.features:
+        if not context.port.supports(feature):
+            return f"hello names {feature}, supports() denies it"
+    for feature in OPTIONAL_FEATURES - set(context.hello.features) - set(context.hello.dtypes):
+        if context.port.supports(feature):
+            return f"supports() claims {feature}, hello does not name it"
+    return None
+
+
+def _stranger(context: Context) -> str | None:
+    unit = base(context.preset.name, context.preset.schedule, context.dtype).units[0]
+    try:
+        context.port.step("no-such-session", unit)
+    except Refusal:
+        return None
+    return "stepped a session that was never opened"
+
+
+CHECKS = (
+    Check(
+        id="port/honest",
+        clauses=("WS-CONFORMANCE-2", "WS-CONFORMANCE-3", "WS-CONFORMANCE-4"),
+        profile="session",
+        tolerance="A",
+        cases=honest,
+    ),
+)

@@ -1,0 +1,37 @@
+"""Positions far out: a long prompt stands for a long session, at the price of one prefill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from conformance.case import Case, Check, Context
+from conformance.closeness import judge_all_close
+from conformance.inputs import base
+
+LONG_PROMPT: Final = tuple(32 + (13 * i) % 90 for i in range(1030))
+"""Past 1,024, where tables of angles have ended in real systems."""
+
+
+def far_out(context: Context) -> Iterator[Case]:
+    """The oracle's stream is the truth here; short sessions hold it to its offline form
+    (WS-POSITIONS-5)."""
+    script = base(
+        context.preset.name, context.preset.schedule, context.dtype, units=2, prompt=LONG_PROMPT
+    )
+    yield Case(
+        name="prompt-1030",
+        judge=partial(judge_all_close, context, script, context.dtype, "stream"),
+    )
+
+
+CHECKS = (
+    Check(
+        id="positions/far-out",
+        clauses=("WS-POSITIONS-5",),
+        profile="session",
+        tolerance="C",
+        cases=far_out,
+    ),
+)

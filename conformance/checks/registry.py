@@ -1,0 +1,40 @@
+"""All checks by id, in the order in which they are run and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from conformance.case import Check
+from conformance.checks import (
+    causality,
+    codec,
+    exchange,
+    port,
+    positions,
+    session,
+    split,
+    streaming,
+    visibility,
+)
+
+CHECKS: Final[Mapping[str, Check]] = {
+    check.id: check
+    for module in (
+        port,
+        codec,
+        streaming,
+        visibility,
+        causality,
+        positions,
+        session,
+        split,
+        exchange,
+    )
+    for check in module.CHECKS
+}
+
+CLAUSES: Final = tuple(
+    dict.fromkeys(clause for check in CHECKS.values() for clause in check.clauses)
+)
+"""Every clause that some check judges."""

@@ -1,0 +1,86 @@
+"""Two processes are one model: same outputs, same caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from conformance.case import Case, Check, Context
+from conformance.closeness import judge_all_close
+from conformance.inputs import base
+from conformance.protocol import Unsupported
+from conformance.recording import Script
+from conformance.relations import same
+from spec.presets import LAG_OF_SCHEDULE
+
+
+def equals_single(context: Context) -> Iterator[Case]:
+    """The split's outputs against the single process's, bit by bit in float64 where the port
+    claims an exact split, else in class C (WS-STREAMING-11)."""
+    dtype = "float64" if "float64" in context.hello.dtypes else context.dtype
+    for schedule in LAG_OF_SCHEDULE:
+        script = base(context.preset.name, schedule, dtype)
+        if context.hello.exact_split and dtype == "float64":
+            judge = partial(_same_bits, context, script)
+        else:
+            judge = partial(judge_all_close, context, script, dtype, "stream")
+        yield Case(name=schedule, judge=judge)
+
+
+def _same_bits(context: Context, script: Script) -> str | None:
+    return same(context.oracle.record(script), context.run(script), range(len(script.units)))
+
+
+def kv_digest(context: Context) -> Iterator[Case]:
+    """After every unit, both roles' caches hold the same entries up to the last unit that both
+    have committed (WS-STREAMING-6)."""
+    for schedule in LAG_OF_SCHEDULE:
+        script = base(context.preset.name, schedule, context.dtype)
+        yield Case(name=schedule, judge=partial(_caches_agree, context, script))
+
+
+def _caches_agree(context: Context, script: Script) -> str | None:
+    if "kv_digest" not in context.hello.features:
+        raise Unsupported("kv_digest")
+    session = context.port.open(script.open)
+    seen: set[str] = set()
+    reason = None
+    for unit in script.units:
+        context.port.step(session, unit)
+        # z_k is handed over at the next boundary: k - 1 is the newest unit both have committed.
+        digests = context.port.kv_digest(session, unit.unit - 1)
+        if set(digests) != {"thinker", "performer"}:
+            reason = f"digests of {sorted(digests)}, not of thinker and performer"
+        elif len(set(digests.values())) != 1:
+            reason = f"caches differ up to unit {unit.unit - 1}: {dict(digests)}"
+        seen.update(digests.values())
+        if reason:
+            break
+    context.port.close(session)
+    if reason is None and len(seen) != len(script.units):
+        reason = f"{len(seen)} distinct digests after {len(script.units)} units"
+    return reason
+
+
+CHECKS = (
+    Check(
+        id="streaming/split-equals-single",
+        clauses=("WS-STREAMING-11",),
+        profile="split",
+        tolerance="A",
+        cases=equals_single,
+    ),
+    Check(
+        id="streaming/kv-digest",
+        clauses=(
+            "WS-STREAMING-6",
+            "WS-STREAMING-3",
+            "WS-STREAMING-5",
+            "WS-STREAMING-8",
+            "WS-STREAMING-9",
+        ),
+        profile="split",
+        tolerance="A",
+        cases=kv_digest,
+    ),
+)

@@ -1,0 +1,147 @@
+"""Every call to a port goes through here: crashes become one line, replies are checked.
+
+A port may do anything; what reaches the checks is either a well-formed record or one of
+`Unsupported`, `Refusal`, `PortFault` (WS-CONFORMANCE-4, WS-CONFORMANCE-6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from conformance.protocol import (
+    PROFILES,
+    Array,
+    CodecRequest,
+    Hello,
+    Json,
+    OpenRequest,
+    Port,
+    Refusal,
+    UnitInput,
+    UnitOutput,
+    Unsupported,
+)
+from conformance.shapes import codec_shapes, output_shapes
+from spec.errors import WanStreamerError
+from spec.presets import preset_named
+
+T = TypeVar("T")
+
+
+class PortFault(Exception):  # noqa: N818 - the port's fault, not ours
+    """The port crashed or gave an ill-formed reply; its text is one line."""
+
+
+class Guard:
+    """A `Port` around a port. The arrays of a reply are handed on as they came, not copied."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._requests: dict[str, OpenRequest] = {}
+
+    def hello(self) -> Hello:
+        hello = _call("hello", self._port.hello)
+        _require(isinstance(hello, Hello), "hello", f"a {type(hello).__name__}, not a Hello")
+        unknown = sorted(set(hello.profiles) - set(PROFILES))
+        _require(not unknown, "hello", f"unknown profiles {unknown}")
+        return hello
+
+    def supports(self, feature: str) -> bool:
+        return bool(_call("supports", lambda: self._port.supports(feature)))
+
+    def open(self, request: OpenRequest) -> str:
+        session = _call("open", lambda: self._port.open(request))
+        _require(isinstance(session, str), "open", f"session id {session!r}, not a string")
+        _require(session not in self._requests, "open", f"session id {session!r} is in use")
+        self._requests[session] = request
+        return session
+
+    def step(self, session: str, unit: UnitInput) -> tuple[UnitOutput, ...]:
+        outputs = _call(f"step {unit.unit}", lambda: tuple(self._port.step(session, unit)))
+        return self._checked(f"step {unit.unit}", session, outputs)
+
+    def finish(self, session: str) -> tuple[UnitOutput, ...]:
+        outputs = _call("finish", lambda: tuple(self._port.finish(session)))
+        return self._checked("finish", session, outputs)
+
+    def close(self, session: str) -> None:
+        self._requests.pop(session, None)
+        _call("close", lambda: self._port.close(session))
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> tuple[UnitOutput, ...]:
+        outputs = _call("offline", lambda: tuple(self._port.offline(request, units)))
+        for output in outputs:
+            _check_output("offline", request, output)
+        return outputs
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        result = _call(request.part, lambda: self._port.codec(request, data))
+        preset = preset_named(request.preset)
+        per_unit, _ = codec_shapes(preset, request.part, 1)
+        units = math.ceil(data.shape[0] / per_unit[0])
+        _check_array(request.part, result, codec_shapes(preset, request.part, units)[1], data.dtype)
+        return result
+
+    def exchange(self, script: Sequence[Json]) -> tuple[Json, ...]:
+        replies = _call("exchange", lambda: tuple(self._port.exchange(script)))
+        _require(
+            len(replies) == len(script),
+            "exchange",
+            f"{len(replies)} replies to {len(script)} messages",
+        )
+        return replies
+
+    def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
+        return _call("kv_digest", lambda: self._port.kv_digest(session, up_to_unit))
+
+    def _checked(
+        self, where: str, session: str, outputs: tuple[UnitOutput, ...]
+    ) -> tuple[UnitOutput, ...]:
+        for output in outputs:
+            _check_output(where, self._requests[session], output)
+        return outputs
+
+
+def _call(command: str, act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except (Unsupported, Refusal):
+        raise
+    except WanStreamerError as error:
+        raise Refusal(error.what, error.value, error.allowed) from error
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise PortFault(f"{command}: {type(error).__name__}: {line}") from error
+
+
+def _require(ok: bool, where: str, what: str) -> None:
+    if not ok:
+        raise PortFault(f"{where}: {what}")
+
+
+def _check_output(where: str, request: OpenRequest, output: UnitOutput) -> None:
+    _require(isinstance(output, UnitOutput), where, f"a {type(output).__name__}, no UnitOutput")
+    for name, shape in output_shapes(request).items():
+        array = getattr(output, name)
+        place = f"{where}: {name} of unit {output.unit}"
+        if shape is None:
+            _require(array is None, place, "present, but the session has no such modality")
+        else:
+            _check_array(place, array, shape, np.dtype(request.dtype))
+    slots = output.logits.shape[0]
+    _require(len(output.text) == slots, where, f"{len(output.text)} ids for {slots} text slots")
+
+
+def _check_array(
+    place: str, array: object, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> None:
+    _require(isinstance(array, np.ndarray), place, f"a {type(array).__name__}, not an array")
+    assert isinstance(array, np.ndarray)
+    _require(array.shape == shape, place, f"shape {list(array.shape)}, not {list(shape)}")
+    _require(array.dtype == dtype, place, f"dtype {array.dtype}, not {dtype}")
+    finite = math.prod(shape) == 0 or bool(np.isfinite(array).all())
+    _require(finite, place, "not finite")

@@ -1,0 +1,112 @@
+"""Ports that take KV slices which they must not take, or fail over one that is harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from conformance.mutants.patching import Mutant, by_class
+from conformance.ports.reference import ReferencePort
+from conformance.protocol import Json
+from spec import exchange, exchange_machine, exchange_performer
+from spec.exchange_events import Action, Event, Phase
+from spec.exchange_machine import Machine
+from spec.exchange_performer import Performer
+
+STREAMING = (Phase.STREAMING, Phase.GAP)
+APPENDS = (Action.HOLD, Action.APPEND, Action.SEND_ACK)
+
+
+def _mutant(name: str, clause: str, description: str, machine: Machine[Performer]) -> Mutant:
+    def factory() -> ReferencePort:
+        port = ReferencePort()
+        port.name, port.machine = name, machine
+        return port
+
+    return Mutant(name=name, clause=clause, description=description, factory=factory)
+
+
+def answering(event: Event, *actions: Action) -> Machine[Performer]:
+    """The performer, with other actions for one event while streaming."""
+    rows = {(phase, event): (Phase.STREAMING, actions) for phase in STREAMING}
+    return attrs.evolve(exchange.PERFORMER, transitions={**exchange.PERFORMER.transitions, **rows})
+
+
+def without_row(event: Event) -> Machine[Performer]:
+    """The performer, to which one event is a protocol error."""
+    kept = {key: row for key, row in exchange.PERFORMER.transitions.items() if key[1] is not event}
+    return attrs.evolve(exchange.PERFORMER, transitions=kept)
+
+
+def blind_to(guard: Callable[..., Any]) -> Machine[Performer]:
+    """The performer without one of its guards."""
+    guards = {
+        kind: tuple(row for row in rows if row[0] is not guard)
+        for kind, rows in exchange.PERFORMER.guards.items()
+    }
+    return attrs.evolve(exchange.PERFORMER, guards=guards)
+
+
+class Trusting(ReferencePort):
+    """Payloads are appended without a look at their digest."""
+
+    name = "corrupt-payload-accepted"
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        def trusted(entry: Json) -> Json:
+            if "arrive" not in entry:
+                return entry
+            return {"arrive": {**entry["arrive"], "payload_sha256": None}}
+
+        return super().exchange([trusted(entry) for entry in script])
+
+
+MUTANTS = (
+    _mutant(
+        "duplicate-appended", "WS-EXCHANGE-7", "a slice that came twice is in the cache twice",
+        answering(Event.SLICE_AGAIN, *APPENDS),
+    ),
+    _mutant(
+        "conflict-ignored", "WS-EXCHANGE-7", "another slice for the same unit is acknowledged",
+        answering(Event.SLICE_CONFLICT, Action.DROP, Action.SEND_ACK),
+    ),
+    _mutant(
+        "length-not-checked", "WS-EXCHANGE-7", "kv_len_before is not compared with the cache",
+        blind_to(exchange_performer.miscounted),
+    ),
+    _mutant(
+        "gap-accepted", "WS-EXCHANGE-8", "a slice is appended although one before it is missing",
+        answering(Event.SLICE_GAP, *APPENDS),
+    ),
+    _mutant(
+        "gap-not-reported", "WS-EXCHANGE-8", "a gap is dropped without asking again",
+        answering(Event.SLICE_GAP, Action.DROP),
+    ),
+    _mutant(
+        "stale-epoch-accepted", "WS-EXCHANGE-10", "slices of an epoch that is over are appended",
+        blind_to(exchange_machine.stale_epoch),
+    ),
+    _mutant(
+        "missing-layer-accepted", "WS-EXCHANGE-5", "a slice is complete with a layer missing",
+        blind_to(exchange_performer.incomplete),
+    ),
+    _mutant(
+        "all-ranks-one-key", "WS-EXCHANGE-2", "slices of another session are appended",
+        blind_to(exchange_machine.other_session),
+    ),
+    _mutant(
+        "misfit-accepted", "WS-EXCHANGE-3", "a header of another dtype is believed",
+        blind_to(exchange_performer.slice_misfit),
+    ),
+    _mutant(
+        "late-ack-fatal", "WS-EXCHANGE-9", "an acknowledgement that comes again ends the session",
+        without_row(Event.LATENTS_ACK_LATE),
+    ),
+    _mutant(
+        "window-ignored", "WS-EXCHANGE-11", "slices are taken however far ahead they are",
+        blind_to(exchange_performer.beyond_window),
+    ),
+    by_class("WS-EXCHANGE-8", Trusting),
+)  # fmt: skip

@@ -1,0 +1,62 @@
+"""Expected numbers: the oracle in float64, and how far its naive float32 runs are off.
+
+The oracle is a port too, reached by name; only our own is used today. What it was asked once is
+kept, so many ports can be judged against one oracle.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from conformance.guard import Guard
+from conformance.inputs import in_dtype, with_text_of
+from conformance.protocol import Array, CodecRequest, Port
+from conformance.recording import Form, Recorder, Recording, Script
+from conformance.wire import digest
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Truth:
+    """``script`` with the oracle's text forced, its true outputs, and the naive float32 ones.
+
+    The agent's text is chosen by the float64 oracle and forced in every other run, so a greedy
+    choice that flips at a rounding error never accuses a port (WS-CONFORMANCE-9).
+    """
+
+    script: Script
+    outputs: Recording
+    naive: tuple[Recording, ...]
+
+
+class Oracle:
+    """A port whose answers are taken for true in float64."""
+
+    def __init__(self, port: Port) -> None:
+        guard = Guard(port)
+        self._port = guard
+        self.record = Recorder(guard, guard.hello().features)
+        self._truths: dict[tuple[Script, Form], Truth] = {}
+        self._parts: dict[str, Array] = {}
+
+    def truth(self, script: Script, form: Form = "offline") -> Truth:
+        """What ``script`` must give, by the oracle's ``form`` of it."""
+        # Scripts compare by identity, and the base scripts are made once.
+        key = script, form
+        if key not in self._truths:
+            self._truths[key] = self._truth(script, form)
+        return self._truths[key]
+
+    def _truth(self, script: Script, form: Form) -> Truth:
+        free = self.record(in_dtype(script, "float64"), form)
+        forced = with_text_of(script, tuple(unit.text for unit in free))
+        single = in_dtype(forced, "float32")
+        forms: tuple[Form, ...] = ("stream",) if form == "stream" else ("stream", "offline")
+        naive = tuple(self.record(single, each) for each in forms)
+        return Truth(script=forced, outputs=free, naive=naive)
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        """One part of the model on ``data``."""
+        key = digest((request, data))
+        if key not in self._parts:
+            self._parts[key] = self._port.codec(request, data)
+        return self._parts[key]

@@ -1,0 +1,58 @@
+"""Protocol records to the reference's tensors, and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from conformance.protocol import Array, OpenRequest, UnitInput, UnitOutput
+from reference.units import AgentUnit, Latents, UserUnit
+from spec.presets import preset_named
+from spec.session import SessionConfig
+
+
+def config_of(request: OpenRequest) -> SessionConfig:
+    return SessionConfig(
+        preset=preset_named(request.preset),
+        schedule=request.schedule,
+        modalities=request.modalities,
+        prompt=request.prompt,
+    )
+
+
+def tensor_of(array: Array | None) -> Tensor | None:
+    """A copy: what the suite keeps and what a port keeps never share memory."""
+    return None if array is None else torch.tensor(array)
+
+
+def array_of(tensor: Tensor) -> Array:
+    """A C-ordered array that may share the tensor's memory; nothing of ours writes to it again."""
+    return tensor.detach().contiguous().numpy()
+
+
+def user_of(unit: UnitInput) -> UserUnit:
+    return UserUnit(
+        unit=unit.unit,
+        text=unit.text,
+        audio=tensor_of(unit.audio),
+        video=tensor_of(unit.video),
+    )
+
+
+def noise_of(unit: UnitInput) -> Latents:
+    return Latents(audio=tensor_of(unit.noise_audio), video=tensor_of(unit.noise_video))
+
+
+def output_of(agent: AgentUnit) -> UnitOutput:
+    def array(tensor: Tensor | None) -> Array | None:
+        return None if tensor is None else array_of(tensor)
+
+    return UnitOutput(
+        unit=agent.unit,
+        text=agent.text,
+        logits=array_of(agent.logits),
+        audio_latents=array(agent.latents.audio),
+        video_latents=array(agent.latents.video),
+        audio=array(agent.audio),
+        video=array(agent.video),
+    )

@@ -1,0 +1,145 @@
+"""The reference as a port: one process that plays both roles."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import attrs
+import torch
+
+from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
+from conformance.ports.parts import run_part
+from conformance.protocol import (
+    Array,
+    CodecRequest,
+    DType,
+    Hello,
+    Json,
+    OpenRequest,
+    UnitInput,
+    UnitOutput,
+)
+from conformance.receiver import answer
+from reference import kv_cache, offline, recipe, session
+from reference.model import WanStreamer
+from reference.session import SessionState
+from spec import exchange
+from spec.errors import PortError
+from spec.exchange_machine import Machine
+from spec.exchange_performer import Performer
+from spec.presets import preset_named
+from spec.session import SessionConfig
+
+TORCH_DTYPE: Mapping[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+
+@cache
+def model_of(preset: str, dtype: DType) -> WanStreamer:
+    """A model of ``preset`` with recipe weights. Modules hold nothing but parameters, so one
+    serves every session and every port of this process."""
+    model = WanStreamer(preset_named(preset), TORCH_DTYPE[dtype])
+    recipe.fill(model)
+    return model.requires_grad_(False)
+
+
+@attrs.define(eq=False)
+class Opened:
+    """An open session: its model, its configuration, and the state between two steps."""
+
+    model: WanStreamer
+    config: SessionConfig
+    state: SessionState
+
+
+class ReferencePort:
+    """See `conformance.protocol.Port` (WS-CONFORMANCE-1)."""
+
+    name = "reference"
+    machine: Machine[Performer] = exchange.PERFORMER
+    """The performer's table in the KV exchange."""
+
+    def __init__(self) -> None:
+        # One thread, so that sums keep their order whatever the machine (WS-STREAMING-5).
+        torch.set_num_threads(1)
+        self.sessions: dict[str, Opened] = {}
+        self._ids = itertools.count()
+
+    def hello(self) -> Hello:
+        return Hello(
+            name=self.name,
+            version="0.1",
+            profiles=("codec", "session", "split"),
+            dtypes=("float32", "float64"),
+            deterministic=True,
+            features=("codec", "session", "offline", "kv_digest", "exchange"),
+            exact_split=True,
+        )
+
+    def supports(self, feature: str) -> bool:
+        hello = self.hello()
+        return feature in hello.features or feature in hello.dtypes
+
+    def open(self, request: OpenRequest) -> str:
+        model, config = self.model(request), config_of(request)
+        name = f"{self.name}-{next(self._ids)}"
+        with torch.no_grad():
+            self.sessions[name] = Opened(model, config, session.open_session(model, config))
+        return name
+
+    def model(self, request: OpenRequest | CodecRequest) -> WanStreamer:
+        """The model a request is about."""
+        return model_of(request.preset, request.dtype)
+
+    def opened(self, name: str) -> Opened:
+        if name not in self.sessions:
+            raise PortError("session", name, ", ".join(self.sessions) or "none is open")
+        return self.sessions[name]
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        opened = self.opened(session_id)
+        with torch.no_grad():
+            agent, opened.state = session.step(
+                opened.model,
+                opened.config,
+                opened.state,
+                user_of(unit),
+                noise_of(unit),
+                unit.agent_text,
+            )
+        return [output_of(agent)]
+
+    def finish(self, session_id: str) -> Sequence[UnitOutput]:
+        self.opened(session_id)
+        return []
+
+    def close(self, session_id: str) -> None:
+        self.sessions.pop(session_id, None)
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        texts = [u.agent_text for u in units if u.agent_text is not None]
+        with torch.no_grad():
+            agents = offline.generate(
+                self.model(request),
+                config_of(request),
+                [user_of(u) for u in units],
+                [noise_of(u) for u in units],
+                texts if len(texts) == len(units) else None,
+            )
+        return [output_of(agent) for agent in agents]
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        model = self.model(request)
+        with torch.no_grad():
+            return array_of(run_part(model, request, torch.tensor(data)))
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        return answer(script, self.machine)
+
+    def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
+        state = self.opened(session_id).state
+        return {
+            "thinker": kv_cache.digest(state.thinker.cache, up_to_unit),
+            "performer": kv_cache.digest(state.performer.cache, up_to_unit),
+        }

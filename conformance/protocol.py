@@ -1,0 +1,180 @@
+"""The port protocol: what the suite asks of a port, and what a port answers (WS-CONFORMANCE-1).
+
+Every record is plain values plus named arrays, so that `conformance.wire` can write it as JSON and
+tensors; the methods of `Port` are the commands. Source: CHOICE (design §12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+import attrs
+import numpy.typing as npt
+
+from spec.errors import WanStreamerError
+from spec.layout import Modalities
+from spec.presets import Schedule
+
+Array = npt.NDArray[Any]
+DType = Literal["float32", "float64"]
+Profile = Literal["codec", "session", "split"]
+Part = Literal[
+    "video_codec.encode",
+    "video_codec.decode",
+    "audio_codec.encode",
+    "audio_codec.decode",
+    "audio_encoder",
+    "video_encoder",
+]
+Json = dict[str, Any]
+
+PROTOCOL_VERSION: Final = 1
+PROFILES: Final[tuple[Profile, ...]] = ("codec", "session", "split")
+"""In the order in which a port is best built (WS-CONFORMANCE-5)."""
+
+PARTS: Final[tuple[Part, ...]] = (
+    "video_codec.encode",
+    "video_codec.decode",
+    "audio_codec.encode",
+    "audio_codec.decode",
+    "audio_encoder",
+    "video_encoder",
+)
+
+OPTIONAL_FEATURES: Final = frozenset({"offline", "kv_digest", "float64"})
+"""What a conformant port may answer `Unsupported` to (WS-CONFORMANCE-3)."""
+
+
+class Unsupported(Exception):  # noqa: N818 - a reply, not an error
+    """The reply "I do not do that", with the name of the feature (WS-CONFORMANCE-3)."""
+
+    def __init__(self, feature: str) -> None:
+        self.feature = feature
+        super().__init__(feature)
+
+
+class Refusal(WanStreamerError):  # noqa: N818 - a reply, named as the protocol names it
+    """The clean error reply of a port to a request that it cannot honour (WS-CONFORMANCE-4)."""
+
+
+@attrs.frozen(kw_only=True)
+class Hello:
+    """A port's first answer: who it is and what it claims (WS-CONFORMANCE-2).
+
+    ``deterministic``: the same commands give the same bits. ``features`` names the commands it
+    answers: "session", "offline", "codec", "exchange", "kv_digest".
+    ``exact_split``: its thinker and performer reproduce the oracle's single process bit by bit in
+    float64; only our own split claims it, everyone else is held to class C (WS-CONFORMANCE-9).
+    """
+
+    name: str
+    version: str
+    protocol: int = PROTOCOL_VERSION
+    profiles: tuple[Profile, ...]
+    dtypes: tuple[DType, ...]
+    deterministic: bool
+    features: tuple[str, ...]
+    exact_split: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class OpenRequest:
+    """What a session is opened with; weights always come from the integer recipe (WS-RECIPE-3)."""
+
+    preset: str
+    schedule: Schedule
+    dtype: DType
+    modalities: Modalities = Modalities()
+    prompt: tuple[int, ...] = ()
+    weights: Literal["recipe"] = "recipe"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class UnitInput:
+    """Everything that enters in one unit, in the dtype of the session (WS-CONFORMANCE-6).
+
+    ``audio`` [2560]; ``video`` [4, 3, H, W]; ``noise_audio`` [4, Ca]; ``noise_video``
+    [Cv, h, w], the latent frame; None where the session has no such modality. ``agent_text``
+    forces the ids of the agent's text slots instead of the argmax.
+    """
+
+    unit: int
+    text: tuple[int, ...] = ()
+    audio: Array | None = None
+    video: Array | None = None
+    noise_audio: Array | None = None
+    noise_video: Array | None = None
+    agent_text: tuple[int, ...] | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class UnitOutput:
+    """The agent's response to one unit, in the dtype of the session (WS-CONFORMANCE-6).
+
+    ``logits`` [n, vocab]; ``audio_latents`` [4, Ca]; ``video_latents`` [Cv, h, w]; ``audio``
+    [3840]; ``video`` [4, 3, H, W]; None where the session has no such modality.
+    """
+
+    unit: int
+    text: tuple[int, ...]
+    logits: Array
+    audio_latents: Array | None
+    video_latents: Array | None
+    audio: Array | None
+    video: Array | None
+
+
+@attrs.frozen(kw_only=True)
+class CodecRequest:
+    """One run of a causal codec or encoder from a fresh start (WS-CONFORMANCE-7).
+
+    ``plan`` lists how many units each streaming call takes; an empty plan asks for the offline
+    form, the whole input in one call without streaming state.
+    """
+
+    preset: str
+    dtype: DType
+    part: Part
+    plan: tuple[int, ...]
+    weights: Literal["recipe"] = "recipe"
+
+
+class Port(Protocol):
+    """The commands (WS-CONFORMANCE-1). Any of them may raise `Unsupported` or `Refusal`."""
+
+    def hello(self) -> Hello: ...
+
+    def supports(self, feature: str) -> bool:
+        """False for every feature that the port has never heard of (WS-CONFORMANCE-3)."""
+        ...
+
+    def open(self, request: OpenRequest) -> str:
+        """A fresh session, independent of all others; returns its id."""
+        ...
+
+    def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        """Take one unit; answer zero or more units, in unit order: a pipeline answers later."""
+        ...
+
+    def finish(self, session: str) -> Sequence[UnitOutput]:
+        """The outputs still in the pipeline."""
+        ...
+
+    def close(self, session: str) -> None: ...
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        """The offline form: whole sequence, dense mask, no cache."""
+        ...
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        """See `conformance.shapes.codec_shapes` for what goes in and out."""
+        ...
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        """Feed a fresh receiver of the KV exchange; one reply an entry (WS-CONFORMANCE-8)."""
+        ...
+
+    def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
+        """Hex digest of each role's cache, entries of units ≤ ``up_to_unit``, order-free."""
+        ...

@@ -1,0 +1,87 @@
+"""Scripts and what a port answers to them: the case model of every session check.
+
+A script is everything that enters a session; a recording is everything that leaves it. A script
+that was already run on the same port is not run again: ports that claim to be deterministic are
+held to that by `checks.lifecycle`, which bypasses the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import attrs
+
+from conformance import wire
+from conformance.guard import Guard, PortFault
+from conformance.protocol import Array, OpenRequest, UnitInput, UnitOutput, Unsupported
+
+Form = Literal["stream", "offline"]
+Recording = tuple[UnitOutput, ...]
+
+TENSORS = ("logits", "audio_latents", "video_latents", "audio", "video")
+"""The arrays of a `UnitOutput`, in the order in which a unit makes them."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Script:
+    """One session from beginning to end: how it is opened and what enters in each unit."""
+
+    open: OpenRequest
+    units: tuple[UnitInput, ...]
+
+
+class Recorder:
+    """Runs scripts on one port and remembers the recordings."""
+
+    def __init__(self, port: Guard, features: Sequence[str]) -> None:
+        self.port = port
+        self._features = frozenset(features)
+        self._done: dict[tuple[Form, str], Recording] = {}
+
+    def __call__(self, script: Script, form: Form = "stream") -> Recording:
+        """The recording of ``script`` in one of the two forms."""
+        key = form, wire.digest(script)
+        if key not in self._done:
+            self._done[key] = self.offline(script) if form == "offline" else self.stream(script)
+        return self._done[key]
+
+    def offline(self, script: Script) -> Recording:
+        if "offline" not in self._features:
+            raise Unsupported("offline")
+        return _complete(self.port.offline(script.open, script.units), script)
+
+    def stream(self, script: Script) -> Recording:
+        session = self.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit in script.units:
+                outputs += map(copied, self.port.step(session, unit))
+            outputs += map(copied, self.port.finish(session))
+        finally:
+            self.port.close(session)
+        return _complete(outputs, script)
+
+
+def copied(output: UnitOutput) -> UnitOutput:
+    """Own arrays, so that a port that reuses its buffers cannot change a recording."""
+
+    def copy(array: Array | None) -> Array | None:
+        return None if array is None else array.copy()
+
+    return attrs.evolve(
+        output,
+        logits=output.logits.copy(),
+        audio_latents=copy(output.audio_latents),
+        video_latents=copy(output.video_latents),
+        audio=copy(output.audio),
+        video=copy(output.video),
+    )
+
+
+def _complete(outputs: Sequence[UnitOutput], script: Script) -> Recording:
+    """One output a unit, in unit order (WS-CONFORMANCE-6)."""
+    got, wanted = [o.unit for o in outputs], [u.unit for u in script.units]
+    if got != wanted:
+        raise PortFault(f"outputs of units {got} for inputs of units {wanted}")
+    return tuple(outputs)

@@ -1,0 +1,95 @@
+"""Tolerance classes: how far from the expected numbers a clause lets a port go (WS-CONFORMANCE-9).
+
+A clause names its class; a port never chooses. Class A is bit-exact. Class C bounds the error
+against float64 truth by that of the same-dtype naive reference. Source: CHOICE (design §12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+
+from conformance.protocol import Array, DType
+
+RMS_FACTOR: Final = 1.5
+MAX_FACTOR: Final = 3.0
+FLOOR_ULP: Final = 2.0
+EPS: Final[dict[DType, float]] = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """Allowed error of one tensor: root mean square and largest element (class C)."""
+
+    rms: float
+    max: float
+
+
+def same_bits(a: Array | None, b: Array | None) -> bool:
+    """Class A: same shape, dtype and bytes; a NaN equals only the same NaN."""
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def first_difference(a: Array | None, b: Array | None) -> str:
+    """Where two arrays that are not the same bits part: "[1, 7]: 0.25 against 0.5 (...)"."""
+    if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
+        return f"{_kind(a)} against {_kind(b)}"
+    differs = (a != b) & ~(np.isnan(a) & np.isnan(b))
+    if not differs.any():
+        return "only in the sign of zero or the payload of NaN"
+    index = tuple(int(i) for i in np.argwhere(differs)[0])
+    return (
+        f"at {list(index)}: {float(a[index])!r} against {float(b[index])!r}"
+        f" ({int(differs.sum())} of {a.size} elements)"
+    )
+
+
+def _kind(a: Array | None) -> str:
+    return "no array" if a is None else f"{a.dtype} {list(a.shape)}"
+
+
+def budget(truth: Array, naive: Sequence[Array], dtype: DType) -> Budget:
+    """The class C budget of one tensor.
+
+    Args:
+        truth: the oracle's float64 numbers.
+        naive: what the naive reference gives in float32, in one or more forms; the worst counts.
+        dtype: of the port. Float64 has no wider truth to measure a naive error against, so the
+            float32 error is scaled by the ratio of the two epsilons, and doubled because truth
+            and port both carry it.
+    """
+    errors = [n.astype(np.float64) - truth for n in naive]
+    scale = float(np.max(np.abs(truth), initial=0.0))
+    floor = FLOOR_ULP * EPS[dtype] * scale
+    ratio = 1.0 if dtype == "float32" else 2.0 * EPS["float64"] / EPS["float32"]
+    worst_rms = max((_rms(e) for e in errors), default=0.0)
+    worst_max = max((float(np.max(np.abs(e), initial=0.0)) for e in errors), default=0.0)
+    return Budget(
+        rms=RMS_FACTOR * ratio * worst_rms + floor, max=MAX_FACTOR * ratio * worst_max + floor
+    )
+
+
+def exceeds(actual: Array, truth: Array, allowed: Budget) -> str | None:
+    """Why ``actual`` breaks class C, or None: the worst element, and by how much."""
+    error = np.abs(actual.astype(np.float64) - truth)
+    if not np.isfinite(error).all():
+        index = [int(i) for i in np.argwhere(~np.isfinite(error))[0]]
+        return f"not finite at {index}"
+    rms, largest = _rms(error), float(np.max(error, initial=0.0))
+    if rms <= allowed.rms and largest <= allowed.max:
+        return None
+    worst = np.unravel_index(int(np.argmax(error)), error.shape)
+    return (
+        f"at {[int(i) for i in worst]}: {float(actual[worst]):.9g} against"
+        f" {float(truth[worst]):.9g}; max error {largest:.3g} (budget {allowed.max:.3g}),"
+        f" rms {rms:.3g} (budget {allowed.rms:.3g})"
+    )
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0

@@ -1,0 +1,35 @@
+"""One oracle for all tests of a process, and the shortest way to put a port through some checks."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from conformance import runner
+from conformance.mutants.patching import Mutant
+from conformance.oracle import Oracle
+from conformance.protocol import Port
+from conformance.report import Report
+from conformance.resolve import resolve
+
+
+@cache
+def oracle() -> Oracle:
+    """The reference, with everything it was asked before."""
+    return Oracle(resolve("reference"))
+
+
+def judged(port: Port, *checks: str, clause: str | None = None) -> Report:
+    """``port`` through the named checks, or through those of a clause until one fails."""
+    selected = [c for c in runner.select(None, clause) if not checks or c.id in checks]
+    return runner.run(
+        port, oracle(), "test", selected, clause=clause, stop_at_failure=clause is not None
+    )
+
+
+def assert_killed(mutant: Mutant) -> None:
+    """A check of the mutant's own clause fails; nothing crashes on the way."""
+    report = judged(mutant.factory(), clause=mutant.clause)
+    assert report.exit_status == 1, report.cases
+    assert [c.verdict.value for c in report.cases[:-1]] == ["pass"] * (len(report.cases) - 1)
+    assert report.cases[-1].verdict.value == "fail", report.cases[-1]
+    assert report.cases[-1].clause == mutant.clause

@@ -1,0 +1,42 @@
+"""WS-CONFORMANCE-8: stories of the exchange come out as written by hand, not only as the tables
+say."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from conformance.checks.exchange import STORIES, script_of
+from conformance.receiver import EMPTY_CACHE, answer
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_ws_conformance_8_story_ends_as_told(name: str) -> None:
+    script = json.loads(json.dumps(script_of(name, "overlapped")))
+    replies = answer(script)
+    told = STORIES[name]
+    assert len(replies) == len(script)
+    assert tuple(unit for reply in replies for unit in reply["appended"]) == told.appended
+    assert replies[-1]["failed"] == told.failed
+
+
+def test_ws_conformance_8_cache_digest_follows_the_appended_slices() -> None:
+    replies = answer(script_of("stale-epoch", "overlapped"))
+    assert replies[0]["cache"] == EMPTY_CACHE
+    for before, after in itertools.pairwise(replies):
+        if after["appended"]:
+            assert after["cache"] not in (before["cache"], EMPTY_CACHE)
+        else:
+            assert after["cache"] in (before["cache"], EMPTY_CACHE)
+    reset = [r["cache"] for r in replies].index(EMPTY_CACHE, 5)
+    assert replies[reset]["kv_len"] == 0
+
+
+def test_ws_conformance_8_lossy_wire_comes_to_the_same_cache() -> None:
+    ends = {
+        name: answer(script_of(name, "overlapped"))[-1]["cache"]
+        for name in ("gap-and-resend", "gap-and-timer", "late-ack", "duplicate")
+    }
+    assert len(set(ends.values())) == 1

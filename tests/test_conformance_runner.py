@@ -1,0 +1,164 @@
+"""WS-CONFORMANCE-5, -10, -11: selection, one line a case, and the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from port_judging import oracle
+
+from conformance import runner
+from conformance.case import Case, Check, Context, Inconclusive
+from conformance.guard import PortFault
+from conformance.oracle import Oracle
+from conformance.ports.reference import ReferencePort
+from conformance.protocol import Hello, Unsupported
+from conformance.report import Report
+from conformance.verdicts import CaseResult, Verdict, exit_status, overall
+from spec.errors import ConfigError
+
+
+def raising(error: Exception) -> Callable[[], str | None]:
+    """A judge that does not come to an end."""
+
+    def judge() -> str | None:
+        raise error
+
+    return judge
+
+
+def check_of(*judges: Callable[[], str | None], name: str = "x/y") -> Check:
+    cases = tuple(Case(name=str(i), judge=judge) for i, judge in enumerate(judges))
+    return Check(
+        id=name, clauses=("WS-X-1",), profile="session", tolerance="A", cases=lambda _: cases
+    )
+
+
+def run_of(*checks: Check, port: ReferencePort | None = None) -> Report:
+    return runner.run(port or ReferencePort(), oracle(), "some", checks)
+
+
+def good() -> None:
+    """A judge with nothing to say."""
+
+
+def bad() -> str:
+    """A judge that saw a difference."""
+    return "differs"
+
+
+@pytest.mark.parametrize(
+    ("judges", "verdict", "status"),
+    [
+        ((good,), "pass", 0),
+        ((good, bad), "fail", 1),
+        ((raising(PortFault("gone")), bad), "fail", 1),
+        ((good, raising(PortFault("gone"))), "error", 1),
+        ((good, raising(ZeroDivisionError("ours"))), "error", 2),
+        ((good, raising(Inconclusive("too short"))), "inconclusive", 3),
+        ((raising(Unsupported("offline")),), "unsupported", 3),
+        ((good, raising(Unsupported("offline"))), "pass", 0),
+        ((good, raising(Unsupported("session"))), "fail", 1),
+        ((), "inconclusive", 3),
+    ],
+)
+def test_ws_conformance_11_verdict_and_exit_status(
+    judges: tuple[Callable[[], str | None], ...], verdict: str, status: int
+) -> None:
+    report = run_of(check_of(*judges))
+    assert (report.verdict.value, report.exit_status) == (verdict, status)
+
+
+def test_ws_conformance_11_a_check_without_cases_is_no_pass() -> None:
+    report = run_of(check_of(good), check_of(name="x/empty"))
+    assert report.exit_status == 3
+
+
+def test_ws_conformance_11_all_unsupported_check_is_excused() -> None:
+    other = check_of(raising(Unsupported("kv_digest")), name="x/optional")
+    assert run_of(check_of(good), other).exit_status == 0
+
+
+def test_ws_conformance_10_every_case_is_judged_and_told_in_one_line() -> None:
+    report = run_of(check_of(raising(ZeroDivisionError("a\nb")), bad, good))
+    assert [case.verdict.value for case in report.cases] == ["error", "fail", "pass"]
+    assert report.cases[0].detail.startswith("in the check: ZeroDivisionError: a b; reproduce: ")
+    assert report.cases[1].detail == (
+        "differs; reproduce: wanstreamer check --port some --clause WS-X-1"
+    )
+    assert report.cases[1].id == "x/y:1"
+
+
+def test_ws_conformance_5_profiles_that_a_port_does_not_claim_are_left_out() -> None:
+    class CodecOnly(ReferencePort):
+        def hello(self) -> Hello:
+            return Hello(
+                name="c",
+                version="1",
+                profiles=("codec",),
+                dtypes=("float32",),
+                deterministic=True,
+                features=("codec",),
+            )
+
+    assert run_of(check_of(bad), port=CodecOnly()).exit_status == 3
+
+
+def test_a_port_without_hello_is_an_error_of_the_port() -> None:
+    class Dumb(ReferencePort):
+        def hello(self) -> Hello:
+            raise RuntimeError("who?")
+
+    report = run_of(check_of(good), port=Dumb())
+    assert report.exit_status == 1
+    assert "RuntimeError: who?" in report.cases[0].detail
+
+
+def test_select_refuses_what_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="profile"):
+        runner.select("maths", None)
+    with pytest.raises(ConfigError, match="clause"):
+        runner.select(None, "WS-NOTHING-1")
+    with pytest.raises(ConfigError, match="codec"):
+        runner.select("codec", "WS-EXCHANGE-7")
+
+
+def test_select_by_profile_and_clause() -> None:
+    assert {c.profile for c in runner.select("codec", None)} == {"codec"}
+    assert [c.id for c in runner.select(None, "WS-EXCHANGE-7")] == ["exchange/exactly-once"]
+
+
+def test_ws_conformance_10_cases_of_one_clause_only() -> None:
+    report = runner.run(
+        ReferencePort(),
+        Oracle(ReferencePort()),
+        "reference",
+        runner.select(None, "WS-EXCHANGE-5"),
+        clause="WS-EXCHANGE-5",
+    )
+    assert {case.clause for case in report.cases} == {"WS-EXCHANGE-5"}
+    assert len(report.cases) == 3
+
+
+def test_waived_counts_as_executed() -> None:
+    waived = CaseResult(id="x/y:0", clause="WS-X-1", verdict=Verdict.WAIVED)
+    assert overall([waived], ["x/y"]) is Verdict.PASS
+    assert exit_status(Verdict.PASS, [waived]) == 0
+
+
+def test_progress_is_told_before_each_case() -> None:
+    seen: list[tuple[int, int, str]] = []
+    runner.run(
+        ReferencePort(),
+        oracle(),
+        "some",
+        [check_of(good, good)],
+        progress=lambda *step: seen.append(step),
+    )
+    assert seen == [(0, 2, "x/y:0"), (1, 2, "x/y:1")]
+
+
+def test_context_has_the_ports_main_dtype() -> None:
+    from conformance.guard import Guard
+
+    assert Context(Guard(ReferencePort()), oracle()).dtype == "float32"
