@@ -25,6 +25,7 @@ from optimized.thinker_driver import ThinkerDriver
 from optimized.transport import THINKER, PeerGoneError, Transport
 from reference.units import AgentUnit, Latents, UserUnit
 from reference.weights import build_model
+from spec.errors import ConfigError
 from spec.exchange_events import Timer
 from spec.exchange_terms import terms_of
 from spec.session import SessionConfig
@@ -144,7 +145,15 @@ class SplitEngine:
         return self._take_ready()
 
     def digests(self, up_to_unit: int) -> dict[str, str]:
-        """Digest of each role's cache up to a unit that both have committed (WS-STREAMING-6)."""
+        """Digest of each role's cache up to a unit that both have committed (WS-STREAMING-6).
+
+        Raises:
+            ConfigError: the response to that unit is not here yet.
+        """
+        if up_to_unit > self._driver.decoded:
+            raise ConfigError("digest up to unit", up_to_unit, f"up to {self._driver.decoded}")
+        while self._driver.acknowledged < up_to_unit:
+            self._receive()
         self._driver.ask_digest(up_to_unit)
         while self._driver.performer_digest is None:
             self._receive()

@@ -70,6 +70,11 @@ class ThinkerDriver(Driver[Thinker]):
         """The newest unit whose response is decoded; -1 before the first."""
         return self._state.accepted
 
+    @property
+    def acknowledged(self) -> int:
+        """The newest slice that is known to be in the performer's cache."""
+        return self._state.acked
+
     def think(
         self, user: UserUnit, noise: Latents, agent_text: tuple[int, ...] | None = None
     ) -> None:
