@@ -29,19 +29,26 @@ def backbone_of(config: Mapping[str, Any], where: str) -> Backbone:
     if family not in FAMILIES:
         raise WeightsError(f"model_type of {where}", family, ", ".join(FAMILIES))
     refuse_other_rules(config, where)
-    heads = number(config, "num_attention_heads", where)
-    d_model = number(config, "hidden_size", where)
-    head_dim = int(config.get("head_dim") or d_model // heads)
+    # Families differ in which of these they leave to be worked out from the others.
+    heads = size(config, "num_attention_heads", where)
+    d_model = size(config, "hidden_size", where)
+    config = {
+        "num_key_value_heads": heads,
+        "head_dim": d_model // heads,
+        **{key: value for key, value in config.items() if value is not None},
+        **rope_of(config),
+    }
+    head_dim = size(config, "head_dim", where)
     return Backbone(
-        d_model=int(d_model),
-        n_layers=int(number(config, "num_hidden_layers", where)),
-        n_heads=int(heads),
-        n_kv_heads=int(config.get("num_key_value_heads") or heads),
+        d_model=d_model,
+        n_layers=size(config, "num_hidden_layers", where),
+        n_heads=heads,
+        n_kv_heads=size(config, "num_key_value_heads", where),
         head_dim=head_dim,
-        d_ff=int(number(config, "intermediate_size", where)),
-        rope_theta=float(number({**config, **rope_of(config)}, "rope_theta", where)),
+        d_ff=size(config, "intermediate_size", where),
+        rope_theta=number(config, "rope_theta", where),
         mrope_sections=sections(head_dim),
-        norm_eps=float(number(config, "rms_norm_eps", where)),
+        norm_eps=number(config, "rms_norm_eps", where),
         qk_norm=family == "qwen3",
         qkv_bias=family == "qwen2" or bool(config.get("attention_bias", False)),
         tied_embeddings=bool(config.get("tie_word_embeddings", False)),
@@ -72,6 +79,14 @@ def number(config: Mapping[str, Any], key: str, where: str) -> float:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise WeightsError(f"{key} of {where}", value, "a positive number")
+    return float(value)
+
+
+def size(config: Mapping[str, Any], key: str, where: str) -> int:
+    """The positive integer called ``key``."""
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise WeightsError(f"{key} of {where}", value, "a positive integer")
     return value
 
 
