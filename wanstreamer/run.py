@@ -181,11 +181,14 @@ def configure(
 
 
 def check_budget(said: tuple[int, ...], config: SessionConfig, media: Clip | None) -> None:
-    """Refuse a text that the clip is known to be too short for, before any work."""
+    """Refuse a text that the clip is surely too short for, before any work.
+
+    What a container says of its length may be a unit short; the last word is `units_of`'s.
+    """
     slots = config.layout.user_text_slots
     if media is None or media.unit_count_hint is None:
         return
-    if len(said) > slots * media.unit_count_hint:
+    if len(said) > slots * (media.unit_count_hint + 1):
         too_long(len(said), media.unit_count_hint, slots)
 
 
