@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import attrs
 import torch
 
-from reference import flow, kv_cache, performer, thinker
+from reference import flow, kv_cache, performer, sampling, thinker
 from reference.model import Embeddings, WanStreamer
 from reference.token_table import TokenTable
 from reference.units import AgentUnit, Latents, UserUnit
@@ -37,13 +37,15 @@ def generate(
     users: Sequence[UserUnit],
     noises: Sequence[Latents],
     agent_texts: Sequence[tuple[int, ...]] | None = None,
+    uniforms: Sequence[torch.Tensor] | None = None,
 ) -> list[AgentUnit]:
     """y_{0..K-1} for u_{0..K-1}, by Eq. (1), unit after unit (WS-STREAMING-10).
 
     Args:
         users: the whole clip.
         noises: ε of each unit.
-        agent_texts: ids to say instead of the greedy ones, for every unit.
+        agent_texts: ids to say instead of the model's own, for every unit.
+        uniforms: numbers in [0, 1) for every unit, if the session samples (WS-TEXT-3).
 
     Raises:
         TensorError: a signal, a text or a noise that does not fit the session.
@@ -51,6 +53,8 @@ def generate(
     starts = [performer.starting_state(model, config, k, noise) for k, noise in enumerate(noises)]
     for k, forced in enumerate(agent_texts or ()):
         thinker.check_agent_text(config, k, forced)
+    for k in range(len(users)):
+        sampling.check_uniform(config, k, *_of_unit(uniforms, agent_texts, k))
     wait = (config.preset.tokenizer.wait,) * config.layout.agent_text_slots
     clip = Clip(
         users=users,
@@ -60,8 +64,7 @@ def generate(
     )
     logits = []
     for k, start in enumerate(starts):
-        words = None if agent_texts is None else agent_texts[k]
-        logits.append(speak(model, config, clip, k, words))
+        logits.append(speak(model, config, clip, k, *_of_unit(uniforms, agent_texts, k)))
         clip.z[k] = solve(model, config, clip, k, start)
     audio, video = decode(model, clip.z)
     return [
@@ -75,6 +78,18 @@ def generate(
         )
         for k in range(len(users))
     ]
+
+
+def _of_unit(
+    uniforms: Sequence[torch.Tensor] | None,
+    agent_texts: Sequence[tuple[int, ...]] | None,
+    k: int,
+) -> tuple[torch.Tensor | None, tuple[int, ...] | None]:
+    """What decides the words of unit k."""
+    return (
+        None if uniforms is None else uniforms[k],
+        None if agent_texts is None else agent_texts[k],
+    )
 
 
 def _blank(like: Latents) -> Latents:
@@ -135,6 +150,7 @@ def speak(
     config: SessionConfig,
     clip: Clip,
     k: int,
+    uniform: torch.Tensor | None,
     forced: tuple[int, ...] | None,
 ) -> torch.Tensor:
     """Fill the text slots of unit k one after the other; their logits (WS-LAYOUT-4)."""
@@ -148,7 +164,11 @@ def speak(
         order = torch.nonzero(spoken).squeeze(-1)
         slot = config.layout.prefill_tokens + k * len(language) + config.layout.state_slots + i
         logits.append(model.logits(hidden[order[slot - 1]][None]))
-        clip.text[k][i] = thinker.greedy(logits[-1][0]) if forced is None else forced[i]
+        if forced is None:
+            said = clip.text[k][:i]
+            clip.text[k][i] = thinker.next_token(config, said, logits[-1][0], uniform)
+        else:
+            clip.text[k][i] = forced[i]
     return torch.cat(logits)
 
 

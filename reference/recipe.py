@@ -35,6 +35,11 @@ def uniform(stream: int, indices: Counters) -> NDArray[np.float64]:
     return (2 * top24 + 1 - (1 << 24)) / float(1 << 24)
 
 
+def fraction(stream: int, indices: Counters) -> NDArray[np.float64]:
+    """Elements at ``indices`` in [0, 1), exact in float64 (WS-RECIPE-8)."""
+    return (words(stream, indices) >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
 def gaussian(stream: int, indices: Counters) -> NDArray[np.float64]:
     """Elements at ``indices`` of a unit Gaussian to 12 lanes, exact (WS-RECIPE-4)."""
     total = np.zeros(indices.shape, dtype=np.int64)
@@ -82,3 +87,9 @@ def noise(
     stream = recipe.stream_id(f"noise/{seed}/{unit}/{modality}")
     values = gaussian(stream, np.arange(math.prod(shape), dtype=np.uint64))
     return torch.from_numpy(values.reshape(shape)).to(dtype)
+
+
+def text_numbers(seed: int, unit: int, slots: int) -> Float[Tensor, " slots"]:
+    """A number in [0, 1) for each agent text slot of one unit, float64 (WS-RECIPE-8)."""
+    stream = recipe.stream_id(f"text/{seed}/{unit}")
+    return torch.from_numpy(fraction(stream, np.arange(slots, dtype=np.uint64)))

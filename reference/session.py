@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
+from jaxtyping import Float
+from torch import Tensor
 
 from reference import kv_cache, performer, thinker
 from reference.kv_cache import KVEntries
@@ -53,14 +55,16 @@ def step(
     noise: Latents,
     agent_text: tuple[int, ...] | None = None,
     span: Span = untimed,
+    uniform: Float[Tensor, "..."] | None = None,
 ) -> tuple[AgentUnit, SessionState]:
     """One unit: u_k in, y_k out (WS-STREAMING-2).
 
     Args:
         user: u_k; its number must be the session's next one.
         noise: ε of this unit's solve.
-        agent_text: ids to say instead of the greedy ones.
+        agent_text: ids to say instead of the model's own.
         span: entered around each stage.
+        uniform: a number in [0, 1) for each text slot, if the session samples (WS-TEXT-3).
 
     Raises:
         TensorError: a unit out of order, or a tensor that does not fit the session.
@@ -68,7 +72,8 @@ def step(
     if user.unit != state.unit:
         raise TensorError("user unit", user.unit, f"unit {state.unit}, the next one")
     run_unit = sequential_unit if config.schedule == "sequential" else overlapped_unit
-    language, z, thinks, performs = run_unit(model, config, state, user, noise, agent_text, span)
+    given = Given(user, noise, agent_text, uniform)
+    language, z, thinks, performs = run_unit(model, config, state, given, span)
     with span("decode", user.unit):
         audio, video, thinks = thinker.decode(model, z, thinks)
     agent = AgentUnit(
@@ -82,6 +87,16 @@ def step(
     return agent, SessionState(thinks, performs, user.unit + 1, z)
 
 
+@attrs.frozen(eq=False)
+class Given:
+    """What a caller hands in for one unit; see `step`."""
+
+    user: UserUnit
+    noise: Latents
+    agent_text: tuple[int, ...] | None
+    uniform: Float[Tensor, "..."] | None
+
+
 Unit = tuple[Language, Latents, ThinkerState, PerformerState]
 
 
@@ -89,14 +104,12 @@ def sequential_unit(
     model: WanStreamer,
     config: SessionConfig,
     state: SessionState,
-    user: UserUnit,
-    noise: Latents,
-    agent_text: tuple[int, ...] | None,
+    given: Given,
     span: Span,
 ) -> Unit:
     """λ = 0: the thinker commits z_{k-1} before unit k; slice k is [Z_{k-1}, O_k, L_k]
     (WS-STREAMING-8)."""
-    thinks, k = state.thinker, user.unit
+    thinks, user, k = state.thinker, given.user, given.user.unit
     parts: list[KVEntries] = []
     if state.uncommitted is not None:
         with span("commit", k - 1):
@@ -106,12 +119,12 @@ def sequential_unit(
         observation, thinks = thinker.observe(model, config, user, thinks)
     with span("update", k):
         language, entries, thinks = thinker.update(
-            model, config, user, observation, thinks, agent_text
+            model, config, user, observation, thinks, given.agent_text, given.uniform
         )
     parts.append(entries)
     performs = performer.receive(kv_cache.concat(parts), state.performer)
     with span("solve", k):
-        z = performer.solve(model, config, k, noise, performs)
+        z = performer.solve(model, config, k, given.noise, performs)
     return language, z, thinks, performs
 
 
@@ -119,19 +132,17 @@ def overlapped_unit(
     model: WanStreamer,
     config: SessionConfig,
     state: SessionState,
-    user: UserUnit,
-    noise: Latents,
-    agent_text: tuple[int, ...] | None,
+    given: Given,
     span: Span,
 ) -> Unit:
     """λ = 1: unit k runs before z_{k-1} is there; slice k is [O_k, L_k]; the performer commits its
     own z_k, the thinker commits z_{k-1} after boundary k (WS-STREAMING-9)."""
-    thinks, k = state.thinker, user.unit
+    thinks, user, k = state.thinker, given.user, given.user.unit
     with span("observe", k):
         observation, thinks = thinker.observe(model, config, user, thinks)
     with span("update", k):
         language, entries, thinks = thinker.update(
-            model, config, user, observation, thinks, agent_text
+            model, config, user, observation, thinks, given.agent_text, given.uniform
         )
     # Boundary k: slice k goes over, z_{k-1} comes back.
     performs = performer.receive(entries, state.performer)
@@ -139,7 +150,7 @@ def overlapped_unit(
         with span("commit", k - 1):
             _, thinks = thinker.commit(model, config, k - 1, state.uncommitted, thinks)
     with span("solve", k):
-        z = performer.solve(model, config, k, noise, performs)
+        z = performer.solve(model, config, k, given.noise, performs)
     with span("commit", k):
         performs = performer.commit(model, config, k, z, performs)
     return language, z, thinks, performs

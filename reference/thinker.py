@@ -6,12 +6,14 @@ Source: PAPER §2.4; design §8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reference import kv_cache
+from reference import kv_cache, sampling
 from reference.causal_conv import State as ConvState
 from reference.commit import commit_response
 from reference.kv_cache import KVEntries
@@ -136,12 +138,14 @@ def update(
     observation: Embeddings,
     state: ThinkerState,
     agent_text: tuple[int, ...] | None = None,
+    uniform: Float[Tensor, "..."] | None = None,
 ) -> tuple[Language, KVEntries, ThinkerState]:
     """The token-causal pass of unit k: O_k, then L_k slot by slot (WS-STREAMING-2).
 
     Args:
         observation: embeddings of O_k from `observe`.
-        agent_text: token ids to be said instead of the greedy ones, one a text slot.
+        agent_text: token ids to be said instead of the model's own, one a text slot.
+        uniform: a number in [0, 1) for each text slot, if the session samples (WS-TEXT-3).
 
     Returns:
         y_k^t, the entries of [O_k, L_k], and the state with them appended.
@@ -149,6 +153,7 @@ def update(
     layout, cache = config.layout, state.cache
     if agent_text is not None:
         check_agent_text(config, user.unit, agent_text)
+    sampling.check_uniform(config, user.unit, uniform, agent_text)
     new: list[KVEntries] = []
 
     def run(x: Embeddings, table: TokenTable) -> Embeddings:
@@ -166,13 +171,36 @@ def update(
     for i in range(layout.agent_text_slots):
         # A text slot's token is predicted from the hidden state just before it (WS-LAYOUT-4).
         logits.append(model.logits(last[None]))
-        token = greedy(logits[-1][0]) if agent_text is None else agent_text[i]
+        if agent_text is None:
+            token = next_token(config, text, logits[-1][0], uniform)
+        else:
+            token = agent_text[i]
         text.append(token)
         slot = layout.state_slots + i
         last = run(model.embed_agent_text((token,)), rows[slot : slot + 1])[-1]
     entries = kv_cache.concat(new)
     state = attrs.evolve(state, cache=kv_cache.concat([cache, entries]), last_hidden=last)
     return Language(tuple(text), torch.cat(logits)), entries, state
+
+
+def next_token(
+    config: SessionConfig,
+    said: Sequence[int],
+    logits: Float[Tensor, " vocab"],
+    uniform: Float[Tensor, " slots"] | None,
+) -> int:
+    """The token of the text slot after ``said``, the unit's tokens so far (WS-TEXT-1, WS-TEXT-6).
+
+    Args:
+        uniform: the unit's numbers, one a slot; used at a temperature above 0.
+    """
+    tokens = config.preset.tokenizer
+    if tokens.eos in said:
+        return tokens.wait
+    if config.sampling.temperature == 0:
+        return greedy(logits)
+    assert uniform is not None, "check_uniform asks for it"
+    return sampling.draw(logits, config.sampling, float(uniform[len(said)]))
 
 
 def greedy(logits: Float[Tensor, " vocab"]) -> int:

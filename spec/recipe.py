@@ -42,6 +42,12 @@ def uniform(stream: int, index: int) -> float:
     return (2 * top24 + 1 - (1 << 24)) / (1 << 24)
 
 
+def fraction(stream: int, index: int) -> float:
+    """Element ``index`` in [0, 1): a 53-bit integer over 2**53, exact in binary64
+    (WS-RECIPE-8)."""
+    return (word(stream, index) >> 11) / (1 << 53)
+
+
 def gaussian(stream: int, index: int) -> float:
     """Element ``index`` of a unit Gaussian to 12 lanes: the sum of twelve 16-bit lanes of three
     words, less its mean, over 2**16 (Irwin-Hall, variance 1 - 2**-32), exact (WS-RECIPE-4)."""
@@ -113,3 +119,8 @@ def noise(seed: int, unit: int, modality: str, index: int) -> float:
     """Element ``index`` (row-major) of the noise ε of one unit and modality ("audio", "video")
     (WS-RECIPE-4)."""
     return gaussian(stream_id(f"noise/{seed}/{unit}/{modality}"), index)
+
+
+def text_number(seed: int, unit: int, slot: int) -> float:
+    """The number in [0, 1) that chooses the token of an agent text slot (WS-RECIPE-8)."""
+    return fraction(stream_id(f"text/{seed}/{unit}"), slot)

@@ -10,6 +10,7 @@ import attrs
 from spec.errors import ConfigError
 from spec.layout import Layout, Modalities
 from spec.presets import LAG_OF_SCHEDULE, Preset, Schedule
+from spec.text import Sampling
 
 
 @attrs.frozen(kw_only=True)
@@ -17,12 +18,14 @@ class SessionConfig:
     """A preset served under one schedule with some modalities (WS-SESSION-1).
 
     ``prompt`` holds the token ids of the system prompt; ``<bos>`` stands before them.
+    ``sampling`` is how the agent's words are chosen (WS-TEXT-1).
     """
 
     preset: Preset
     schedule: Schedule
     modalities: Modalities = Modalities()
     prompt: tuple[int, ...] = ()
+    sampling: Sampling = Sampling()
 
     def __attrs_post_init__(self) -> None:
         if self.schedule not in LAG_OF_SCHEDULE:

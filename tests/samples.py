@@ -133,6 +133,7 @@ def stream(
     noises: Sequence[Latents],
     agent_texts: Sequence[tuple[int, ...]] | None = None,
     dtype: torch.dtype = F64,
+    uniforms: Sequence[Tensor] | None = None,
 ) -> tuple[list[AgentUnit], list[SessionState]]:
     """A whole session, step after step: outputs, and the state before each unit and at the end."""
     model = model_of(config.preset, dtype)
@@ -140,7 +141,8 @@ def stream(
     outputs = []
     for k, (user, noise) in enumerate(zip(users, noises, strict=True)):
         forced = None if agent_texts is None else agent_texts[k]
-        agent, state = session.step(model, config, states[-1], user, noise, forced)
+        u = None if uniforms is None else uniforms[k]
+        agent, state = session.step(model, config, states[-1], user, noise, forced, uniform=u)
         outputs.append(agent)
         states.append(state)
     return outputs, states
@@ -151,9 +153,11 @@ def at_once(
     users: Sequence[UserUnit],
     noises: Sequence[Latents],
     agent_texts: Sequence[tuple[int, ...]] | None = None,
+    uniforms: Sequence[Tensor] | None = None,
 ) -> list[AgentUnit]:
     """The same session in its offline form."""
-    return offline.generate(model_of(config.preset), config, users, noises, agent_texts)
+    model = model_of(config.preset)
+    return offline.generate(model, config, users, noises, agent_texts, uniforms)
 
 
 def tensors_of(agent: AgentUnit) -> dict[str, Tensor]:

@@ -47,7 +47,8 @@ def float32_bits(value: float) -> int:
 
 
 def test_worked_examples_of_the_page() -> None:
-    """WS-RECIPE-1, WS-RECIPE-2, WS-RECIPE-3, WS-RECIPE-4: every printed value is the value."""
+    """WS-RECIPE-1, WS-RECIPE-2, WS-RECIPE-3, WS-RECIPE-4, WS-RECIPE-8: every printed value is the
+    value."""
     examples = worked_examples()
     assert len(examples) >= 12
     for expression, printed in examples.items():
@@ -80,18 +81,20 @@ def test_splitmix64_known_answer() -> None:
 
 @given(U64)
 def test_array_form_is_the_definition(stream: int) -> None:
-    """WS-RECIPE-1, WS-RECIPE-2, WS-RECIPE-4: bit for bit, near and far counters."""
-    for i, w, u, g in zip(
+    """WS-RECIPE-1, WS-RECIPE-2, WS-RECIPE-4, WS-RECIPE-8: bit for bit, near and far counters."""
+    for i, w, u, g, f in zip(
         INDICES.tolist(),
         arrays.words(stream, INDICES).tolist(),
         arrays.uniform(stream, INDICES).tolist(),
         arrays.gaussian(stream, INDICES).tolist(),
+        arrays.fraction(stream, INDICES).tolist(),
         strict=True,
     ):
-        assert (w, u, g) == (
+        assert (w, u, g, f) == (
             recipe.word(stream, i),
             recipe.uniform(stream, i),
             recipe.gaussian(stream, i),
+            recipe.fraction(stream, i),
         )
 
 
@@ -209,3 +212,17 @@ def test_noise_is_keyed_by_seed_unit_and_modality() -> None:
     assert torch.equal(arrays.noise(1, 2, "audio", (4, 7), torch.float32).double(), noise)
     for key in ((0, 2, "audio"), (1, 3, "audio"), (1, 2, "video")):
         assert not torch.equal(arrays.noise(*key, (4, 7), torch.float64), noise)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2**20), st.integers(0, 4))
+def test_text_numbers_are_the_upper_bits_of_their_own_stream(
+    seed: int, unit: int, slots: int
+) -> None:
+    """WS-RECIPE-8: 53 bits in [0, 1), one word a slot, keyed by seed and unit."""
+    numbers = arrays.text_numbers(seed, unit, slots)
+    assert (numbers.dtype, numbers.shape) == (torch.float64, (slots,))
+    stream = recipe.stream_id(f"text/{seed}/{unit}")
+    for slot, number in enumerate(numbers.tolist()):
+        assert 0 <= number < 1
+        assert Fraction(number) == Fraction(recipe.word(stream, slot) >> 11, 2**53)
+        assert number == recipe.text_number(seed, unit, slot)
