@@ -10,6 +10,7 @@ import torch
 
 from reference import flow, kv_cache
 from reference.commit import commit_response
+from reference.flow import VelocityField
 from reference.kv_cache import KVEntries
 from reference.model import WanStreamer
 from reference.token_table import TokenTable
@@ -41,6 +42,15 @@ def solve(
     The keys and values made while solving are scratch: they are dropped (WS-STREAMING-3).
     """
     start = starting_state(model, config, unit, noise)
+    field = velocity_field(model, config, unit, state)
+    return flow.solve(field, start, flow.tau_grid(config.preset.solver_steps))
+
+
+def velocity_field(
+    model: WanStreamer, config: SessionConfig, unit: int, state: PerformerState
+) -> VelocityField:
+    """f_θ(z_τ^a, z_τ^v, c_k, τ) of Eq. (3) with c_k in the cache, which is only read
+    (WS-STREAMING-3)."""
 
     def field(z: Latents, tau: float, step: int) -> Latents:
         rows = response_rows(config.layout, unit, noisy=True, step=step, tau=tau)
@@ -48,7 +58,7 @@ def solve(
         hidden, _ = model.run(model.embed_response(z, table.tau), table, state.cache, config.lag)
         return model.velocity(hidden, z)
 
-    return flow.solve(field, start, flow.tau_grid(config.preset.solver_steps))
+    return field
 
 
 def starting_state(model: WanStreamer, config: SessionConfig, unit: int, noise: Latents) -> Latents:
