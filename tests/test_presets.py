@@ -138,6 +138,20 @@ def test_the_two_small_presets() -> None:
     assert attrs.evolve(TINY_LAG0, name="tiny", schedule="overlapped") == TINY
 
 
+def test_the_preset_that_speaks() -> None:
+    """WS-PRESETS-5: the numbers of the clause, and those of the public model it starts from."""
+    preset = preset_named("smollm2-135m")
+    assert (preset.frame_height, preset.frame_width) == (192, 336)
+    assert preset.patch_rows * preset.patch_cols == 28
+    assert (preset.state_slots, preset.agent_text_slots, preset.user_text_slots) == (0, 4, 4)
+    tokens = preset.tokenizer
+    assert (tokens.vocab_size, tokens.bos, tokens.eos, tokens.wait) == (49_152, 1, 2, 16)
+    sizes = preset.backbone
+    assert (sizes.n_layers, sizes.d_model, sizes.d_ff) == (30, 576, 1_536)
+    assert (sizes.n_heads, sizes.n_kv_heads, sizes.head_dim) == (9, 3, 64)
+    assert (sizes.qk_norm, sizes.qkv_bias, sizes.tied_embeddings) == (False, False, True)
+
+
 @pytest.mark.parametrize("preset", [TINY, TINY_LAG0], ids=lambda p: p.name)
 def test_the_schedule_of_the_session_decides_the_lag(preset: Preset) -> None:
     """WS-PRESETS-3: a session may name the other schedule than its preset's."""
