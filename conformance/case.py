@@ -53,11 +53,11 @@ class Check:
     """A family of cases over one topic (WS-CONFORMANCE-9 for ``tolerance``).
 
     ``cases`` only describes; nothing is asked of the port until a case is judged, so a filter on
-    clauses costs nothing.
+    clauses costs nothing. A check without a profile belongs to all of them.
     """
 
     id: str
     clauses: tuple[str, ...]
-    profile: Profile
+    profile: Profile | None
     tolerance: Tolerance
     cases: Callable[[Context], Iterable[Case]]

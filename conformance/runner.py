@@ -61,10 +61,14 @@ def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
     chosen = tuple(
         c
         for c in CHECKS.values()
-        if profile in (None, c.profile) and (clause is None or clause in c.clauses)
+        if (profile is None or c.profile in (None, profile))
+        and (clause is None or clause in c.clauses)
     )
     if not chosen:
         raise ConfigError("clause", clause, f"one that profile {profile} judges")
+    if clause is not None:
+        # A check names first the clause that it is most about.
+        chosen = tuple(sorted(chosen, key=lambda c: c.clauses.index(clause)))
     return chosen
 
 
@@ -91,8 +95,12 @@ def run(
         )
         return _report(name, profile, (failed,), ())
     # A profile that nobody asked for is judged only when the port claims it.
-    checks = [c for c in selected if profile is not None or c.profile in context.hello.profiles]
+    claimed = (None, *context.hello.profiles)
+    checks = [c for c in selected if profile is not None or c.profile in claimed]
     todo = [(c, case) for c in checks for case in c.cases(context) if about(case, clause)]
+    if clause is not None:
+        # Cases about this clause alone come before those about it among others.
+        todo.sort(key=lambda pair: not pair[1].clauses)
     results = []
     for done, (owner, case) in enumerate(todo):
         if progress is not None:
@@ -170,7 +178,7 @@ def listing() -> Mapping[str, Any]:
             {
                 "id": c.id,
                 "clauses": list(c.clauses),
-                "profile": c.profile,
+                "profile": c.profile or "all",
                 "tolerance": c.tolerance,
             }
             for c in CHECKS.values()

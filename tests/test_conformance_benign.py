@@ -15,7 +15,7 @@ NEAREST = {
     "float64-inside": NUMBERS,
     "answers-a-step-later": ORDER,
     "other-chunking": ("codec/chunking", "codec/fresh-start"),
-    "two-threads": ("session/interleaved", "session/noise-is-input"),
+    "two-threads": ("codec/fresh-start", "codec/geometry"),
     "no-optional-features": ("port/honest", "streaming/kv-digest", "causality/user-text"),
 }
 

@@ -63,14 +63,14 @@ def _only_forward(context: Context, fields: tuple[Field, ...], k: int, form: For
 
 
 def agent_text(context: Context) -> Iterator[Case]:
-    """Perturbation of whole units, and of single slots inside a unit (WS-VISIBILITY-6)."""
-    yield from by_perturbation(("agent_text",), context)
+    """Perturbation of single slots inside a unit, and of units (WS-VISIBILITY-6)."""
     for schedule in LAG_OF_SCHEDULE:
         for slot in range(context.preset.agent_text_slots):
             yield Case(
                 name=f"{schedule}-slot{slot}",
                 judge=partial(_token_causal, context, schedule, 1, slot),
             )
+    yield from by_perturbation(("agent_text",), context)
 
 
 def _token_causal(context: Context, schedule: Schedule, k: int, slot: int) -> str | None:

@@ -78,7 +78,7 @@ CHECKS = (
     Check(
         id="port/honest",
         clauses=("WS-CONFORMANCE-2", "WS-CONFORMANCE-3", "WS-CONFORMANCE-4"),
-        profile="session",
+        profile=None,
         tolerance="A",
         cases=honest,
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -146,13 +147,25 @@ class Threads(ReferencePort):
 
     name = "two-threads"
 
-    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), exact_split=False)
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
         before = torch.get_num_threads()
         torch.set_num_threads(2)
         try:
-            return super().step(session_id, unit)
+            yield
         finally:
             torch.set_num_threads(before)
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        with self._threads():
+            return super().step(session_id, unit)
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        with self._threads():
+            return super().codec(request, data)
 
 
 class Minimal(ReferencePort):

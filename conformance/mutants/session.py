@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -32,14 +33,16 @@ def never_waits(logits: Tensor) -> int:
     return GREEDY(logits[:256])
 
 
-def without_bos(model: WanStreamer, config: SessionConfig) -> tuple[object, ThinkerState]:
+def without_bos(
+    model: WanStreamer, config: SessionConfig, *rest: Any
+) -> tuple[object, ThinkerState]:
     """<bos> is replaced by the prompt's first token."""
     prompt = config.prompt or (0,)
     tokens = (prompt[0], *config.prompt)
     embed = model.embed_prefill
     object.__setattr__(model, "embed_prefill", lambda _: embed(tokens))
     try:
-        return PREFILL(model, config)
+        return PREFILL(model, config, *rest)
     finally:
         object.__delattr__(model, "embed_prefill")
 

@@ -1,0 +1,94 @@
+"""The split engine as a port: thinker and performer as two processes.
+
+It claims the profile ``split`` alone, because every session starts a process; what it shares with
+the reference, codecs and the offline form, is judged there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from conformance.ports.convert import config_of, noise_of, output_of, user_of
+from conformance.protocol import (
+    Array,
+    Hello,
+    Json,
+    OpenRequest,
+    UnitInput,
+    UnitOutput,
+    Unsupported,
+)
+from conformance.receiver import answer
+from optimized.split import SplitEngine
+from spec import exchange
+from spec.errors import PortError
+
+
+class SplitPort:
+    """See `conformance.protocol.Port` (WS-CONFORMANCE-1, WS-STREAMING-11)."""
+
+    name = "split"
+
+    def __init__(self) -> None:
+        self._engines: dict[str, SplitEngine] = {}
+        self._ids = itertools.count()
+
+    def hello(self) -> Hello:
+        return Hello(
+            name=self.name,
+            version="0.1",
+            profiles=("split",),
+            dtypes=("float32", "float64"),
+            deterministic=True,
+            features=("session", "exchange", "kv_digest"),
+            exact_split=True,
+        )
+
+    def supports(self, feature: str) -> bool:
+        hello = self.hello()
+        return feature in hello.features or feature in hello.dtypes
+
+    def open(self, request: OpenRequest) -> str:
+        name = f"{self.name}-{next(self._ids)}"
+        engine = SplitEngine(config_of(request), request.dtype)
+        self._engines[name] = engine.__enter__()
+        return name
+
+    def _engine(self, name: str) -> SplitEngine:
+        if name not in self._engines:
+            raise PortError("session", name, ", ".join(self._engines) or "none is open")
+        return self._engines[name]
+
+    def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        engine = self._engine(session)
+        with torch.no_grad():
+            agents = engine.step(user_of(unit), noise_of(unit), unit.agent_text)
+        return [output_of(agent) for agent in agents]
+
+    def finish(self, session: str) -> Sequence[UnitOutput]:
+        engine = self._engine(session)
+        with torch.no_grad():
+            return [output_of(agent) for agent in engine.finish()]
+
+    def close(self, session: str) -> None:
+        engine = self._engines.pop(session, None)
+        if engine is not None:
+            engine.__exit__(None, None, None)
+
+    def offline(self, *_: Any) -> Sequence[UnitOutput]:
+        raise Unsupported("offline")
+
+    def codec(self, *_: Any) -> Array:
+        raise Unsupported("codec")
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        """By the very table that the performer's driver runs (WS-EXCHANGE-6)."""
+        return answer(script, exchange.PERFORMER)
+
+    def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
+        with torch.no_grad():
+            return self._engine(session).digests(up_to_unit)
