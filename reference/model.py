@@ -36,6 +36,9 @@ EMBEDDED_AS = (
 )
 """Row of the segment embedding for each kind of token (WS-MODEL-2)."""
 
+IDENTITY_EMBEDDED_AS = (Modality.VIDEO, Modality.AUDIO)
+"""Row of the identity's segment embedding: picture, voice (WS-PREFILL-4)."""
+
 Embeddings = Float[Tensor, "n d_model"]
 
 
@@ -72,6 +75,7 @@ class WanStreamer(nn.Module):
 
         self.embed_tokens = nn.Embedding(preset.tokenizer.vocab_size, d)
         self.segment_embedding = nn.Parameter(torch.empty(len(EMBEDDED_AS), d))
+        self.identity_segment_embedding = nn.Parameter(torch.empty(len(IDENTITY_EMBEDDED_AS), d))
         self.state_embedding = nn.Parameter(torch.empty(preset.state_slots, d))
         self.tau_embedding = TauEmbedding(preset.tau_dim, d)
         self.user_video_proj = nn.Linear(self.video_encoder.feature_dim, d)
@@ -102,8 +106,31 @@ class WanStreamer(nn.Module):
         return self.segment_embedding[EMBEDDED_AS.index((segment, modality))]
 
     def embed_prefill(self, tokens: tuple[int, ...]) -> Embeddings:
-        """Embeddings of the prefill P (WS-MODEL-2)."""
+        """Embeddings of the text of the prefill P (WS-MODEL-2)."""
         return self._embed_text(tokens) + self._segment(Segment.P, Modality.TEXT)
+
+    def embed_identity(
+        self,
+        image: Float[Tensor, "video_channels rows cols"] | None,
+        voice: Float[Tensor, "ticks audio_channels"] | None,
+    ) -> Embeddings:
+        """Embeddings of the identity tokens of P, picture then voice: clean response tokens with a
+        segment embedding of their own (WS-PREFILL-4).
+
+        Args:
+            image: normalised video latent frame.
+            voice: normalised audio latents.
+        """
+        picture, sound = self.identity_segment_embedding
+        parts = [torch.zeros(0, self.preset.backbone.d_model, dtype=self.dtype)]
+        if image is not None:
+            video = patches.patchify(image, self.preset.video_codec.patch)
+            parts.append(self.video_latent_proj(video) + picture)
+        if voice is not None:
+            parts.append(self.audio_latent_proj(voice) + sound)
+        x = torch.cat(parts)
+        clean: Tensor = self.tau_embedding(torch.zeros(len(x), dtype=torch.float64))
+        return x + clean
 
     def embed_observation(
         self,

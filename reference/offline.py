@@ -13,11 +13,19 @@ from collections.abc import Sequence
 import attrs
 import torch
 
-from reference import flow, kv_cache, performer, sampling, thinker
+from reference import flow, kv_cache, performer, prefill, sampling, thinker
 from reference.model import Embeddings, WanStreamer
+from reference.prefill import NOBODY, IdentitySignals
 from reference.token_table import TokenTable
 from reference.units import AgentUnit, Latents, UserUnit
-from spec.layout import Segment, language_rows, observation_rows, prefill_rows, response_rows
+from spec.layout import (
+    Modality,
+    Segment,
+    language_rows,
+    observation_rows,
+    prefill_rows,
+    response_rows,
+)
 from spec.session import SessionConfig
 
 
@@ -26,6 +34,7 @@ class Clip:
     """All of a session: what is given, and what has been generated so far."""
 
     users: Sequence[UserUnit]
+    prefill: Embeddings
     observations: list[Embeddings]
     text: list[list[int]]
     z: list[Latents]
@@ -38,6 +47,7 @@ def generate(
     noises: Sequence[Latents],
     agent_texts: Sequence[tuple[int, ...]] | None = None,
     uniforms: Sequence[torch.Tensor] | None = None,
+    identity: IdentitySignals = NOBODY,
 ) -> list[AgentUnit]:
     """y_{0..K-1} for u_{0..K-1}, by Eq. (1), unit after unit (WS-STREAMING-10).
 
@@ -46,6 +56,7 @@ def generate(
         noises: ε of each unit.
         agent_texts: ids to say instead of the model's own, for every unit.
         uniforms: numbers in [0, 1) for every unit, if the session samples (WS-TEXT-3).
+        identity: picture and voice, if the session has them (WS-PREFILL-3).
 
     Raises:
         TensorError: a signal, a text or a noise that does not fit the session.
@@ -58,6 +69,7 @@ def generate(
     wait = (config.preset.tokenizer.wait,) * config.layout.agent_text_slots
     clip = Clip(
         users=users,
+        prefill=prefill.embed(model, config, identity),
         observations=observe(model, config, users),
         text=[list(wait) for _ in users],
         z=[_blank(start) for start in starts],
@@ -126,7 +138,7 @@ def sequence(
 ) -> tuple[Embeddings, TokenTable]:
     """The clean sequence P, then O_k, L_k, Z_k for every k, whole (WS-LAYOUT-1)."""
     layout = config.layout
-    x, rows = [model.embed_prefill(config.prefill)], [*prefill_rows(layout)]
+    x, rows = [clip.prefill], [*prefill_rows(layout)]
     for k, user in enumerate(clip.users):
         clean = response_rows(layout, k)
         x.append(clip.observations[k])
@@ -159,10 +171,11 @@ def speak(
     for i in range(config.layout.agent_text_slots):
         x, table = sequence(model, config, clip)
         hidden = run(model, config, x, table)
-        # The language tokens in order: prefill, then every L; the one before the slot predicts it.
-        spoken = (table.segment == Segment.P) | (table.segment == Segment.L)
+        # The language tokens in order: prompt, then every L; the one before the slot predicts it.
+        prompt = (table.segment == Segment.P) & (table.modality == Modality.TEXT)
+        spoken = prompt | (table.segment == Segment.L)
         order = torch.nonzero(spoken).squeeze(-1)
-        slot = config.layout.prefill_tokens + k * len(language) + config.layout.state_slots + i
+        slot = config.layout.prompt_tokens + k * len(language) + config.layout.state_slots + i
         logits.append(model.logits(hidden[order[slot - 1]][None]))
         if forced is None:
             said = clip.text[k][:i]

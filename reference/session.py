@@ -6,7 +6,7 @@ do, only without a wire. Source: PAPER §2.4, Fig. 2; design §8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -17,6 +17,7 @@ from reference import kv_cache, performer, thinker
 from reference.kv_cache import KVEntries
 from reference.model import WanStreamer
 from reference.performer import PerformerState
+from reference.prefill import NOBODY, IdentitySignals
 from reference.thinker import Language, ThinkerState
 from reference.units import AgentUnit, Latents, UserUnit
 from spec.errors import TensorError
@@ -41,9 +42,19 @@ class SessionState:
     uncommitted: Latents | None
 
 
-def open_session(model: WanStreamer, config: SessionConfig) -> SessionState:
-    """Prefill both roles; the session stands before unit 0 (WS-STREAMING-1)."""
-    entries, state = thinker.prefill(model, config)
+def open_session(
+    model: WanStreamer,
+    config: SessionConfig,
+    identity: IdentitySignals = NOBODY,
+    chunks: Sequence[int] | None = None,
+) -> SessionState:
+    """Prefill both roles; the session stands before unit 0 (WS-STREAMING-1).
+
+    Args:
+        identity: picture and voice, if the session has them (WS-PREFILL-3).
+        chunks: tokens of the prefill to run at a time (WS-PREFILL-5).
+    """
+    entries, state = thinker.prefill(model, config, identity, chunks)
     return SessionState(state, performer.receive(entries, None), 0, None)
 
 

@@ -18,10 +18,11 @@ from reference.causal_conv import State as ConvState
 from reference.commit import commit_response
 from reference.kv_cache import KVEntries
 from reference.model import Embeddings, WanStreamer
+from reference.prefill import NOBODY, IdentitySignals, begin, run_chunk
 from reference.token_table import TokenTable
 from reference.units import Latents, UserUnit
-from spec.errors import TensorError
-from spec.layout import language_rows, observation_rows, prefill_rows
+from spec.errors import ConfigError, TensorError
+from spec.layout import language_rows, observation_rows
 from spec.session import SessionConfig
 
 
@@ -43,30 +44,46 @@ class ThinkerState:
 
 @attrs.frozen(eq=False)
 class Language:
-    """y_k^t: one token id a text slot and the logits each was chosen from."""
+    """y_k^t: one token id a text slot and the logits each was chosen from (WS-TEXT-7)."""
 
     text: tuple[int, ...]
     logits: Float[Tensor, "slots vocab"]
 
 
-def prefill(model: WanStreamer, config: SessionConfig) -> tuple[KVEntries, ThinkerState]:
-    """Run the prefill P (WS-STREAMING-1).
+def prefill(
+    model: WanStreamer,
+    config: SessionConfig,
+    identity: IdentitySignals = NOBODY,
+    chunks: Sequence[int] | None = None,
+) -> tuple[KVEntries, ThinkerState]:
+    """Run the prefill P (WS-STREAMING-1, WS-PREFILL-5).
+
+    Args:
+        identity: picture and voice, if the session has them.
+        chunks: tokens of P to run at a time; None runs all of them in one pass.
 
     Returns:
         Its cache entries, which the thinker sends once as unit -1, and the state before unit 0.
+
+    Raises:
+        TensorError: signals that are not those of the session's identity.
+        ConfigError: chunks that are not a plan for this prefill.
     """
-    table = TokenTable.of(prefill_rows(config.layout))
-    cache = kv_cache.empty(model.preset.backbone, model.dtype)
-    hidden, entries = model.run(model.embed_prefill(config.prefill), table, cache, config.lag)
+    prefilled = begin(model, config, identity)
+    total = config.layout.prefill_tokens
+    for tokens in (total,) if chunks is None else chunks:
+        _, prefilled = run_chunk(model, config, tokens, prefilled)
+    if prefilled.done != total or prefilled.last_hidden is None:
+        raise ConfigError("prefill chunks", f"{prefilled.done} tokens", f"{total} in all")
     state = ThinkerState(
-        cache=entries,
-        last_hidden=hidden[-1],
+        cache=prefilled.cache,
+        last_hidden=prefilled.last_hidden,
         video_encoder=model.video_encoder.init_state(1),
         audio_encoder=model.audio_encoder.init_state(1),
         video_decoder=model.video_codec.decoder_state(1),
         audio_decoder=model.audio_codec.decoder_state(1),
     )
-    return entries, state
+    return prefilled.cache, state
 
 
 def observe(

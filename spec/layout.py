@@ -13,6 +13,7 @@ import attrs
 
 from spec import clock, positions
 from spec.errors import ConfigError
+from spec.prefill import Identity
 from spec.presets import Preset
 
 PREFILL_UNIT = -1
@@ -76,16 +77,31 @@ class Modalities:
 
 @attrs.frozen(kw_only=True)
 class Layout:
-    """The slots of one session: a preset, its modalities and the length of its prefill."""
+    """The slots of one session: a preset, its modalities, and its prefill.
+
+    ``prefill_tokens`` counts all of P, the tokens of ``identity`` included.
+    """
 
     preset: Preset
     modalities: Modalities
     prefill_tokens: int
+    identity: Identity = Identity()
 
     def __attrs_post_init__(self) -> None:
-        if self.prefill_tokens < 1:
+        if self.prompt_tokens < 1:
             # The first text slot may be predicted from the prefill's last token (WS-LAYOUT-4).
-            raise ConfigError("prefill", self.prefill_tokens, "at least one token (<bos>)")
+            raise ConfigError("prefill", self.prompt_tokens, "at least one token (<bos>)")
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Text tokens of the prefill: ``<bos>`` and the system prompt (WS-PREFILL-1)."""
+        return self.prefill_tokens - self.identity.slots(self.preset)
+
+    @property
+    def base(self) -> int:
+        """Positions that the prefill uses: t of the first tick of unit 0 (WS-PREFILL-2)."""
+        held = clock.TICKS_PER_UNIT if self.identity.image else 0
+        return self.prompt_tokens + held + self.identity.voice_ticks
 
     @property
     def video_slots(self) -> int:
@@ -137,11 +153,29 @@ class Layout:
 
 
 def prefill_rows(layout: Layout) -> tuple[Row, ...]:
-    """Rows of the prefill: text, positions 0, 1, 2, ... (WS-LAYOUT-2)."""
-    return tuple(
-        Row(PREFILL_UNIT, Segment.P, Modality.TEXT, i, *positions.prefill(i))
-        for i in range(layout.prefill_tokens)
-    )
+    """Rows of the prefill: text at positions 0, 1, 2, ..., then the identity's picture, held for
+    a unit, then its voice (WS-LAYOUT-2, WS-PREFILL-1, WS-PREFILL-2)."""
+    text, image = layout.prompt_tokens, layout.identity.image_slots(layout.preset)
+    cols = layout.preset.patch_cols
+    rows = [
+        Row(PREFILL_UNIT, Segment.P, Modality.TEXT, i, *positions.prefill(i)) for i in range(text)
+    ]
+    rows += [
+        Row(
+            PREFILL_UNIT,
+            Segment.P,
+            Modality.VIDEO,
+            text + i,
+            *positions.video(text, 0, *divmod(i, cols)),
+        )
+        for i in range(image)
+    ]
+    after = layout.base - layout.identity.voice_ticks
+    rows += [
+        Row(PREFILL_UNIT, Segment.P, Modality.AUDIO, text + image + i, *positions.tick(after, 0, i))
+        for i in range(layout.identity.voice_ticks)
+    ]
+    return tuple(rows)
 
 
 def observation_rows(layout: Layout, unit: int, user_tokens: int) -> tuple[Row, ...]:
@@ -154,7 +188,7 @@ def observation_rows(layout: Layout, unit: int, user_tokens: int) -> tuple[Row, 
         raise ConfigError(
             f"user text of unit {unit}", user_tokens, f"0 to {layout.user_text_slots} tokens"
         )
-    base, video, audio = layout.prefill_tokens, layout.user_video_slots, layout.user_audio_slots
+    base, video, audio = layout.base, layout.user_video_slots, layout.user_audio_slots
     cols = layout.preset.patch_cols
     rows = [
         Row(unit, Segment.O, Modality.VIDEO, i, *positions.video(base, unit, *divmod(i, cols)))
@@ -187,7 +221,7 @@ def language_rows(layout: Layout, unit: int) -> tuple[Row, ...]:
             Segment.L,
             Modality.STATE if i < states else Modality.TEXT,
             i,
-            *positions.tick(layout.prefill_tokens, unit, i),
+            *positions.tick(layout.base, unit, i),
         )
         for i in range(layout.language_slots)
     )
@@ -197,7 +231,7 @@ def response_rows(
     layout: Layout, unit: int, *, noisy: bool = False, step: int = CLEAN_STEP, tau: float = 0.0
 ) -> tuple[Row, ...]:
     """Rows of Z_k: agent audio, then agent video; same positions clean and noisy (WS-LAYOUT-6)."""
-    base, audio = layout.prefill_tokens, layout.agent_audio_slots
+    base, audio = layout.base, layout.agent_audio_slots
     cols = layout.preset.patch_cols
 
     def row(modality: Modality, slot: int, position: positions.Position) -> Row:

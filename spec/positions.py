@@ -18,16 +18,16 @@ def prefill(index: int) -> Position:
     return index, index, index
 
 
-def tick(prefill_tokens: int, unit: int, index: int) -> Position:
+def tick(base: int, unit: int, index: int) -> Position:
     """Slot at tick ``index`` of ``unit``: t = h = w = base + 4 k + i (WS-POSITIONS-2)."""
-    t = prefill_tokens + clock.TICKS_PER_UNIT * unit + index
+    t = base + clock.TICKS_PER_UNIT * unit + index
     return t, t, t
 
 
-def video(prefill_tokens: int, unit: int, row: int, col: int) -> Position:
+def video(base: int, unit: int, row: int, col: int) -> Position:
     """Video token (row, col) of ``unit``: (t, t + row, t + col) at t = base + 4 k (WS-POSITIONS-3).
 
     The token covers all four ticks of the unit; it is placed at the first one.
     """
-    t = prefill_tokens + clock.TICKS_PER_UNIT * unit
+    t = base + clock.TICKS_PER_UNIT * unit
     return t, t + row, t + col

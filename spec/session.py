@@ -9,6 +9,7 @@ import attrs
 
 from spec.errors import ConfigError
 from spec.layout import Layout, Modalities
+from spec.prefill import Identity
 from spec.presets import LAG_OF_SCHEDULE, Preset, Schedule
 from spec.text import Sampling
 
@@ -18,6 +19,8 @@ class SessionConfig:
     """A preset served under one schedule with some modalities (WS-SESSION-1).
 
     ``prompt`` holds the token ids of the system prompt; ``<bos>`` stands before them.
+    ``identity`` says which identity tokens follow it; their signals come when it is
+    opened.
     ``sampling`` is how the agent's words are chosen (WS-TEXT-1).
     """
 
@@ -25,6 +28,7 @@ class SessionConfig:
     schedule: Schedule
     modalities: Modalities = Modalities()
     prompt: tuple[int, ...] = ()
+    identity: Identity = Identity()
     sampling: Sampling = Sampling()
 
     def __attrs_post_init__(self) -> None:
@@ -42,12 +46,15 @@ class SessionConfig:
 
     @property
     def prefill(self) -> tuple[int, ...]:
-        """Token ids of P: ``<bos>`` and the system prompt (WS-SESSION-2)."""
+        """Token ids of the text of P: ``<bos>`` and the system prompt (WS-SESSION-2)."""
         return (self.preset.tokenizer.bos, *self.prompt)
 
     @property
     def layout(self) -> Layout:
         """The slots of this session (WS-LAYOUT-1)."""
         return Layout(
-            preset=self.preset, modalities=self.modalities, prefill_tokens=len(self.prefill)
+            preset=self.preset,
+            modalities=self.modalities,
+            prefill_tokens=len(self.prefill) + self.identity.slots(self.preset),
+            identity=self.identity,
         )

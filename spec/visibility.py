@@ -53,8 +53,9 @@ def visible(q: RowLike, k: RowLike, lag: int) -> Any:
 
 
 def prefill_visible(q: RowLike, k: RowLike) -> Any:
-    """P is causal in itself and seen by every unit (WS-VISIBILITY-3)."""
-    return (k.segment == Segment.P) & ((q.segment != Segment.P) | (k.slot <= q.slot))
+    """P is causal in itself, its picture both ways, and seen by every unit (WS-VISIBILITY-3)."""
+    picture = (q.modality == Modality.VIDEO) & (k.modality == Modality.VIDEO)
+    return (k.segment == Segment.P) & ((q.segment != Segment.P) | (k.slot <= q.slot) | picture)
 
 
 def observation_visible(q: RowLike, k: RowLike) -> Any:

@@ -394,7 +394,8 @@ def test_parts_and_names_of_the_model() -> None:
     parts = {name.partition(".")[0] for name in model.state_dict()}
     assert parts == {
         *("video_encoder", "audio_encoder", "video_codec", "audio_codec"),
-        *("embed_tokens", "segment_embedding", "state_embedding", "tau_embedding"),
+        *("embed_tokens", "segment_embedding", "identity_segment_embedding"),
+        *("state_embedding", "tau_embedding"),
         *("user_video_proj", "user_audio_proj", "audio_latent_proj", "video_latent_proj"),
         *("backbone", "lm_head", "audio_velocity_head", "video_velocity_head"),
     }
@@ -403,8 +404,8 @@ def test_parts_and_names_of_the_model() -> None:
 
 
 def test_every_part_takes_part() -> None:
-    """WS-MODEL-1: each parameter moves the outputs of a session, but for the codecs' encoders,
-    which serving does not use."""
+    """WS-MODEL-1: each parameter moves the outputs of a session, but for those of an identity: its
+    embedding and the codecs' encoders."""
     model = WanStreamer(SMALL, dtype=samples.F64)
     recipe.fill(model)
     model.requires_grad_()
@@ -416,7 +417,8 @@ def test_every_part_takes_part() -> None:
             total = total + tensor.square().sum()
     total.backward()  # type: ignore[no-untyped-call]
     idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
-    assert {name for name in idle if "codec.encoder." not in name} == set()
+    identity = {"identity_segment_embedding"}
+    assert {name for name in idle if "codec.encoder." not in name} == identity
 
 
 def row(model: WanStreamer, index: int) -> Tensor:

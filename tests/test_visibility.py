@@ -25,6 +25,7 @@ from spec.layout import (
     prefill_rows,
     response_rows,
 )
+from spec.prefill import Identity
 from spec.presets import LAG_OF_SCHEDULE, TINY, Preset
 from spec.visibility import visible
 
@@ -75,11 +76,11 @@ def keys_of(session: Session, query: int, lag: int) -> set[int]:
     segment = Segment(q.segment).name
     keys: list[int] = []
 
-    # WS-VISIBILITY-3: the prefill.
+    # WS-VISIBILITY-3: the prefill, backwards, and its picture both ways.
     for key in session.indices("P", -1):
-        if segment == "P" and key > query:
-            break
-        keys.append(key)
+        picture = {q.modality, session.rows[key].modality} == {Modality.VIDEO}
+        if segment != "P" or key <= query or picture:
+            keys.append(key)
     if segment == "P":
         return set(keys)
 
@@ -114,8 +115,16 @@ def keys_of(session: Session, query: int, lag: int) -> set[int]:
     return {key for key in keys if session.rows[key].pad == 0}
 
 
-def layout_of(preset: Preset = TINY, modalities: Modalities | None = None) -> Layout:
-    return Layout(preset=preset, modalities=modalities or Modalities(), prefill_tokens=3)
+def layout_of(
+    preset: Preset = TINY, modalities: Modalities | None = None, identity: Identity | None = None
+) -> Layout:
+    who = identity or Identity()
+    return Layout(
+        preset=preset,
+        modalities=modalities or Modalities(),
+        prefill_tokens=3 + who.slots(preset),
+        identity=who,
+    )
 
 
 def all_modalities() -> Iterator[Modalities]:
@@ -133,7 +142,7 @@ def mask_of(session: Session, lag: int) -> list[set[int]]:
 
 @cache
 def full() -> Session:
-    return session_rows(layout_of())
+    return session_rows(layout_of(identity=Identity(image=True, voice_ticks=3)))
 
 
 @LAGS
@@ -181,7 +190,13 @@ def layouts(draw: st.DrawFn) -> Layout:
         user_text_slots=draw(st.integers(0, 4)),
     )
     modalities = draw(st.sampled_from(list(all_modalities())))
-    return Layout(preset=preset, modalities=modalities, prefill_tokens=draw(st.integers(1, 4)))
+    identity = Identity(image=draw(st.booleans()), voice_ticks=draw(st.integers(0, 3)))
+    return Layout(
+        preset=preset,
+        modalities=modalities,
+        prefill_tokens=draw(st.integers(1, 4)) + identity.slots(preset),
+        identity=identity,
+    )
 
 
 @given(
@@ -205,6 +220,20 @@ def test_nothing_sees_a_later_unit(lag: int) -> None:
         assert seen, "every row sees something, or its softmax has no meaning"
         for j in seen:
             assert (rows[j].unit, rows[j].segment) <= (rows[i].unit, rows[i].segment)
+
+
+@LAGS
+def test_the_prefill_is_causal_but_for_its_picture(lag: int) -> None:
+    """WS-VISIBILITY-3: text sees text backwards; the picture sees all text and itself, both ways;
+    the voice sees all before it and itself backwards; every unit sees all of them."""
+    rows, masks = full().rows, mask_of(full(), lag)
+    prefill = [i for i, row in enumerate(rows) if row.segment == Segment.P]
+    kinds = [Modality.TEXT] * 3 + [Modality.VIDEO] * 6 + [Modality.AUDIO] * 3
+    assert [rows[i].modality for i in prefill] == kinds
+    for i in prefill:
+        end = 9 if rows[i].modality == Modality.VIDEO else i + 1
+        assert masks[i] == set(range(end))
+    assert all(set(prefill) <= masks[i] for i in range(12, len(rows)))
 
 
 @LAGS
