@@ -19,7 +19,16 @@ from spec.exchange_terms import Range, Segments, Terms, require
 
 def to_json(message: Message) -> dict[str, Any]:
     """The message as a JSON object with its ``kind`` (WS-EXCHANGE-2)."""
-    return {"kind": KIND_OF[type(message)], **attrs.asdict(message)}
+    return {"kind": KIND_OF[type(message)], **_plain(message)}
+
+
+def _plain(value: Any) -> Any:
+    """Records as objects, tuples as lists."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if attrs.has(type(value)):
+        return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(type(value))}
+    return value
 
 
 def from_json(data: object) -> Message:

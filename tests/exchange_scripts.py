@@ -243,6 +243,8 @@ PERFORMER_SCRIPTS: Mapping[str, Script] = {
         (nacks_latents(1), "drop latents-nack-void"),
         NEXT_1,
         (solved(1), "send latents 1, commit 1"),
+        (nacks_latents(0), "send latents 0, send latents 1"),
+        (nacks_latents(1), "send latents 1"),
         (acks_latents(0), "release 0"),
         (acks_latents(0), "drop latents-ack-late"),
         (nacks_latents(0), "drop latents-nack-void"),
@@ -336,7 +338,13 @@ THINKER_SCRIPTS: Mapping[str, Script] = {
         (acks(0), "drop ack-late"),
         (acks(1), ""),
     ],
-    "WS-EXCHANGE-7 acknowledgements are cumulative": [*SENT_1, (acks(1), ""), (Timer(), "")],
+    "WS-EXCHANGE-7 acknowledgements are cumulative": [
+        *SENT_1,
+        (acks(1), ""),
+        (Timer(), ""),
+        (latents(0), "decode 0, commit 0, release 0, send latents-ack 0"),
+        (Timer(), ""),
+    ],
     "WS-EXCHANGE-7 something else acknowledged": [
         *SENT_0,
         (attrs.evolve(acks(0), digest=OTHER_DIGEST), PEER_FAULT),

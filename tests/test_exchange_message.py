@@ -121,6 +121,8 @@ def test_an_open_survives_json() -> None:
     """WS-EXCHANGE-2: terms and all."""
     message = Open(session="s", epoch=3, incarnation=2, unit=-1, terms=terms())
     assert from_json(json.loads(json.dumps(to_json(message)))) == message
+    assert json.loads(json.dumps(to_json(header()))) == to_json(header())
+    assert from_json(to_json(header())) == header()
 
 
 @pytest.mark.parametrize("schedule", ["overlapped", "sequential"])

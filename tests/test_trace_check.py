@@ -190,6 +190,23 @@ def test_order_within_an_instant_does_not_matter() -> None:
     assert check_trace(sorted_trace([*moved, echo, heard])).clean
 
 
+def test_every_span_inside_a_long_one_is_found() -> None:
+    """WS-TRACE-7: a short one in between does not hide that the long one goes on."""
+    long = changed(clean_trace(), Kind.OBSERVE, 1, dur_ns=150 * MS)
+    trace = changed(changed(long, Kind.UPDATE, 1, cause=()), Kind.DECODE, 1)
+    report = check_trace(trace)
+    assert [(v.clause, v.event) for v in report.violations] == [
+        ("WS-TRACE-7", next(e.id for e in trace if (e.kind, e.unit) == (kind, 1)))
+        for kind in (Kind.UPDATE, Kind.DECODE)
+    ]
+
+
+def test_decoded_and_emitted_in_no_time() -> None:
+    """WS-TRACE-9: both at one instant is in order, whatever the order of the processes."""
+    trace = changed(clean_trace(), Kind.DECODE, 1, t_ns=(320 + 140) * MS, dur_ns=0)
+    assert check_trace(trace).clean
+
+
 def test_a_new_epoch_begins_again() -> None:
     """WS-TRACE-6: a snapshot at length 0, up to any unit."""
     trace = changed(clean_trace(), Kind.APPEND, 2, detail=detail(1, 0, 25))

@@ -177,14 +177,17 @@ def test_merging_is_sorting(traces: list[list[TraceEvent]]) -> None:
 
 
 def test_ids_are_ordered_as_numbers() -> None:
-    """WS-TRACE-4: thinker:9 before thinker:10 at one instant."""
-    stream = io.StringIO()
-    tracer = Tracer(stream, "s", "thinker")
-    for _ in range(11):
-        tracer.record(Kind.WAIT, 0, 5)
-    stream.seek(0)
-    numbers = [event.id for event in merge_traces(read_trace(stream))]
-    assert numbers == [f"thinker:{n}" for n in range(11)]
+    """WS-TRACE-4: thinker:9 before thinker:10 at one instant, within a trace and across two."""
+    nine, ten = (
+        TraceEvent(
+            **{**EVENT, "id": f"thinker:{n}", "process": "thinker", "kind": Kind.WAIT, "cause": ()}
+        )
+        for n in (9, 10)
+    )
+    assert sorted_trace([ten, nine]) == [nine, ten]
+    assert list(merge_traces([ten], [nine])) == list(merge_traces([nine, ten])) == [nine, ten]
+    with pytest.raises(TraceError, match="thinker:9 after thinker:10"):
+        list(merge_traces([ten, nine]))
 
 
 def test_a_trace_out_of_order_is_refused() -> None:
