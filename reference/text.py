@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from reference import byte_text
+from spec.errors import WeightsError
 from spec.presets import Tokenizer
 
 
@@ -32,8 +33,13 @@ def codec_of(tokenizer: Tokenizer) -> Codec:
     """The tokenizer that ``tokenizer`` names.
 
     Raises:
-        WeightsError: its file is not installed, or does not fit.
+        WeightsError: its file is not installed, does not fit, or is the user's to give
+            (WS-PRESETS-7).
     """
+    if tokenizer.kind == "given":
+        raise WeightsError(
+            "tokenizer of this preset", "none", "`wanstreamer plan`, which needs none"
+        )
     return byte_text if tokenizer.kind == "bytes" else byte_pairs(tokenizer)
 
 

@@ -9,15 +9,21 @@ import torch
 
 from reference import checkpoint, recipe, smollm2
 from reference.model import WanStreamer
+from spec.errors import WeightsError
 from spec.presets import Preset
 
 
 def build_model(preset: Preset, dtype: torch.dtype = torch.float32) -> WanStreamer:
-    """A new model of ``preset``, ready to be served (WS-WEIGHTS-1).
+    """A new model of ``preset``, ready to be served (WS-WEIGHTS-1, WS-PRESETS-7).
 
     Raises:
-        WeightsError: the language model is not installed, or does not fit the preset.
+        WeightsError: the language model is not installed, does not fit the preset, or is the
+            user's to give.
     """
+    if preset.weights == "given":
+        raise WeightsError(
+            f"weights of preset {preset.name}", "none", "`wanstreamer plan`, which needs none"
+        )
     if preset.weights == "recipe":
         model = WanStreamer(preset, dtype)
         recipe.fill(model)

