@@ -3,6 +3,7 @@ say."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 
@@ -40,3 +41,12 @@ def test_ws_conformance_8_lossy_wire_comes_to_the_same_cache() -> None:
         for name in ("gap-and-resend", "gap-and-timer", "late-ack", "duplicate")
     }
     assert len(set(ends.values())) == 1
+
+
+def test_ws_conformance_8_cache_digest_is_a_chain_over_acknowledged_slices() -> None:
+    cache = EMPTY_CACHE
+    for reply in answer(script_of("in-order", "overlapped")):
+        if reply["appended"]:
+            acked = next(m["digest"] for m in reply["sent"] if m["kind"] == "slice-ack")
+            cache = hashlib.sha256((cache + acked).encode()).hexdigest()
+        assert reply["cache"] == cache

@@ -1,15 +1,30 @@
-"""The reference passes every check: what the suite demands can be met."""
+"""The reference passes: what the suite demands can be met.
+
+The longest checks are left to the main job, which runs them all on the same port.
+"""
 
 from __future__ import annotations
 
 import pytest
-from port_judging import judged
 
 from conformance.checks.registry import CHECKS
 from conformance.ports.reference import ReferencePort
+from port_judging import judged
+
+LEFT_TO_MAIN_JOB = {
+    "streaming/equals-offline",
+    "causality/agent-text",
+    "causality/response",
+    "causality/user-audio",
+    "causality/user-video",
+    "session/prompt",
+    "session/presets",
+    "session/noise-is-input",
+    "positions/far-out",
+}
 
 
-@pytest.mark.parametrize("check_id", CHECKS)
+@pytest.mark.parametrize("check_id", [c for c in CHECKS if c not in LEFT_TO_MAIN_JOB])
 def test_reference_passes(check_id: str) -> None:
     report = judged(ReferencePort(), check_id)
     assert report.cases
