@@ -64,13 +64,23 @@ def all_identical(ours: Sequence[AgentUnit], theirs: Sequence[AgentUnit]) -> boo
 
 
 @pytest.mark.parametrize(
-    ("config", "dtype"),
-    [(OVERLAPPED, "float64"), (SEQUENTIAL, "float32"), (VOICE, "float32"), (SILENT, "float64")],
+    ("config", "dtype", "asks"),
+    [
+        (OVERLAPPED, "float64", True),
+        (SEQUENTIAL, "float32", False),
+        (VOICE, "float32", False),
+        (SILENT, "float64", True),
+    ],
     ids=["overlapped", "sequential", "voice", "wordless"],
 )
-def test_split_equals_one_process(config: SessionConfig, dtype: str, temporary: Path) -> None:
+def test_split_equals_one_process(
+    config: SessionConfig, dtype: str, asks: bool, temporary: Path
+) -> None:
     """WS-STREAMING-11: text, logits, latents, audio and video are the same bits, one unit late,
-    and both caches hold the same entries (WS-STREAMING-6)."""
+    and both caches hold the same entries (WS-STREAMING-6).
+
+    To ask for digests brings the processes into step, so half of the sessions do not.
+    """
     users, noises = inputs_of(config, dtype)
     expected, _ = stream(config, users, noises, dtype=DTYPES[dtype])
     trace = io.StringIO()
@@ -78,8 +88,9 @@ def test_split_equals_one_process(config: SessionConfig, dtype: str, temporary: 
     with SplitEngine(config, dtype, trace) as engine:
         for user, noise in zip(users, noises, strict=True):
             answers.append(engine.step(user, noise))
-            digests = engine.digests(user.unit - 1)
-            assert digests["thinker"] == digests["performer"]
+            if asks:
+                digests = engine.digests(user.unit - 1)
+                assert digests["thinker"] == digests["performer"]
         with pytest.raises(ConfigError, match="digest up to unit"):
             engine.digests(UNITS)
         answers.append(engine.finish())
