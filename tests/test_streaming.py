@@ -178,6 +178,7 @@ def test_cache_holds_the_clean_offline_entries(schedule: Schedule) -> None:
     model, users = samples.model_of(SMALL), samples.users_of(config, 3)
     clip = offline.Clip(
         users=users,
+        prefill=model.embed_prefill(config.prefill),
         observations=offline.observe(model, config, users),
         text=[list(agent.text) for agent in outputs],
         z=[agent.latents for agent in outputs],
