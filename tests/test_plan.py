@@ -113,6 +113,11 @@ def test_path_cycle_and_binding_follow(schedule: Schedule, capsys: Said) -> None
         assert row["cycle_ns"] == latency.cycle_ns(times, schedule)
         assert row["binding"] == latency.binding(times, schedule)
         assert row["keeps_up"] == (row["cycle_ns"] <= UNIT_NS)
+        scheduled = {
+            "boundary": latency.as_scheduled_ns(times, "boundary"),
+            "eager": latency.as_scheduled_ns(times, "eager"),
+        }
+        assert row["model_side_ns"] == (scheduled if row["keeps_up"] else None)
         assert (times.commit == 0) == (schedule == "sequential" or row["unit"] == 0)
 
 
@@ -137,6 +142,17 @@ def test_weights_that_do_not_fit_leave_no_unit(capsys: Said) -> None:
     assert [row["unit"] for row in result["histories"]] == [0]
     assert cli.status_of(["plan", "--preset", "qwen3-8b", "--device", "cpu-2core"]) == 0
     assert "Does not fit: weights 33.21 GB, memory 16.00 GB." in capsys.readouterr().out
+
+
+def test_units_that_pile_up_have_no_latency(capsys: Said) -> None:
+    """WS-COST-8: where the cycle is longer than T the latency has no end, and none is given."""
+    arguments = ("--preset", "smollm2-135m", "--device", "cpu-2core")
+    (first, *_) = planned(capsys, *arguments)["histories"]
+    assert first["cycle_ns"] > UNIT_NS
+    assert first["keeps_up"] is False
+    assert first["model_side_ns"] is None
+    assert cli.status_of(["plan", *arguments]) == 0
+    assert capsys.readouterr().out.count("none") >= 2
 
 
 @pytest.mark.parametrize("unit", [0, 375])

@@ -125,14 +125,23 @@ def at_history(plan: Plan, unit: int) -> dict[str, Any]:
         "bytes": {name: work.elements * plan.element for name, work in totals.items()},
         "stage_ns": attrs.asdict(times),
         "critical_path_ns": latency.critical_path_ns(times),
-        "model_side_ns": {
-            "boundary": latency.as_scheduled_ns(times, "boundary"),
-            "eager": latency.as_scheduled_ns(times, "eager"),
-        },
+        "model_side_ns": as_scheduled(plan, unit),
         "cycle_ns": latency.cycle_ns(times, schedule),
         "binding": latency.binding(times, schedule),
         "keeps_up": roofline.keeps_up(plan, unit),
         "solver_steps_that_fit": roofline.solver_steps_in_time(plan, unit),
+    }
+
+
+def as_scheduled(plan: Plan, unit: int) -> dict[str, int] | None:
+    """As-scheduled latency by hand-over; None if units pile up, so that it has no end
+    (WS-COST-8, WS-LATENCY-4)."""
+    if not roofline.keeps_up(plan, unit):
+        return None
+    times = roofline.stage_times(plan, unit)
+    return {
+        "boundary": latency.as_scheduled_ns(times, "boundary"),
+        "eager": latency.as_scheduled_ns(times, "eager"),
     }
 
 
@@ -187,8 +196,10 @@ def show_histories(result: dict[str, Any], console: Console) -> None:
         add(name, [row["stage_ns"][name] for row in histories])
     table.add_section()
     add("critical path", [row["critical_path_ns"] for row in histories])
-    add("boundary latency", [row["model_side_ns"]["boundary"] for row in histories])
-    add("eager latency", [row["model_side_ns"]["eager"] for row in histories])
+    for handover in ("boundary", "eager"):
+        latencies = [row["model_side_ns"] for row in histories]
+        cells = ("none" if ns is None else f"{ns[handover] / 1e6:,.2f}" for ns in latencies)
+        table.add_row(f"{handover} latency", *cells)
     add("cycle", [row["cycle_ns"] for row in histories])
     table.add_row("cycle bound by", *(row["binding"] for row in histories))
     table.add_row("steps in 160 ms", *(str(row["solver_steps_that_fit"]) for row in histories))
