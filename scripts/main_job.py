@@ -95,27 +95,37 @@ def step(name: str, work: Callable[..., str], *arguments: str) -> bool:
     return passed
 
 
+def one_a_topic(mutants: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The first mutant of each topic of the specification; `make test` runs all of them."""
+    first: dict[str, dict[str, str]] = {}
+    for mutant in mutants:
+        first.setdefault(mutant["clause"].rpartition("-")[0], mutant)
+    return list(first.values())
+
+
 def main() -> int:
     (ROOT / "out").mkdir(exist_ok=True)
-    results = [
-        step("reference = split, float64", engines_agree),
-        step("reference conforms", port_conforms, "reference"),
-        step("split conforms", port_conforms, "split"),
-    ]
+    results = [step("reference = split, float64", engines_agree)]
     mutants: list[dict[str, str]] = []
 
     def listed() -> str:
-        mutants.extend(wanstreamer("check", "--list")["mutants"])
+        everything = wanstreamer("check", "--list")["mutants"]
+        mutants.extend(one_a_topic(everything))
         if not mutants:
             raise StepError("none")
-        return f"{len(mutants)} of them"
+        return f"{len(everything)}, of which one a topic is tried here"
 
     results.append(step("mutants are listed", listed))
     with ThreadPoolExecutor(2) as pool:
-        results += pool.map(
-            lambda m: step(f"mutant {m['name']}", mutant_is_killed, m["name"], m["clause"]),
-            mutants,
-        )
+        steps = [
+            pool.submit(step, "reference conforms", port_conforms, "reference"),
+            pool.submit(step, "split conforms", port_conforms, "split"),
+            *(
+                pool.submit(step, f"mutant {m['name']}", mutant_is_killed, m["name"], m["clause"])
+                for m in mutants
+            ),
+        ]
+        results += [done.result() for done in steps]
     passed = sum(results)
     print(f"{passed} passed, {len(results) - passed} failed")
     return 0 if all(results) else 1
