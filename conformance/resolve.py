@@ -43,7 +43,8 @@ def resolve(name: str) -> Port:
 
 
 def catalogue(kind: str) -> Mapping[str, Any]:
-    """The known-bad ports ("mutant") or the harmless variants ("benign"), by name."""
+    """The known-bad ports (kind "mutant", WS-CONFORMANCE-14) or the harmless variants (kind
+    "benign", WS-CONFORMANCE-15), by name."""
     module = importlib.import_module("conformance.mutants")
     return cast("Mapping[str, Any]", {"mutant": module.MUTANTS, "benign": module.BENIGN}[kind])
 

@@ -1,4 +1,5 @@
-"""Puts a port through the checks and adds up a verdict (WS-CONFORMANCE-10, -11)."""
+"""Puts a port through the checks and adds up a verdict (WS-CONFORMANCE-10,
+WS-CONFORMANCE-11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Verdicts, how they add up, and the exit status they give (WS-CONFORMANCE-10, -11)."""
+"""Verdicts, how they add up, and the exit status they give (WS-CONFORMANCE-10,
+WS-CONFORMANCE-11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (response, session)."""
+"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (response, session).
+
+Among them those that break WS-CONFORMANCE-2, WS-CONFORMANCE-3, WS-CONFORMANCE-4.
+"""
 
 from __future__ import annotations
 

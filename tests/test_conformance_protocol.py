@@ -1,4 +1,5 @@
-"""WS-CONFORMANCE-1 and -7: records are JSON and tensors; the suite's inputs are the recipe's."""
+"""WS-CONFORMANCE-1: records are JSON and tensors; WS-CONFORMANCE-7: parts and their shapes. The
+suite's inputs are the recipe's."""
 
 from __future__ import annotations
 

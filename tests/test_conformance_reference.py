@@ -6,10 +6,10 @@ The longest checks are left to the main job, which runs them all on the same por
 from __future__ import annotations
 
 import pytest
+from port_judging import judged
 
 from conformance.checks.registry import CHECKS
 from conformance.ports.reference import ReferencePort
-from port_judging import judged
 
 LEFT_TO_MAIN_JOB = {
     "streaming/equals-offline",

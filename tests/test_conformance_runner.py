@@ -1,4 +1,5 @@
-"""WS-CONFORMANCE-5, -10, -11: selection, one line a case, and the exit status."""
+"""WS-CONFORMANCE-5: selection; WS-CONFORMANCE-10: one line a case; WS-CONFORMANCE-11: the exit
+status."""
 
 from __future__ import annotations
 
