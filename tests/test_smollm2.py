@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import av
@@ -22,20 +22,29 @@ from reference import bpe_text, checkpoint, gguf_file, offline, recipe, session,
 from reference.checkpoint import Checkpoint
 from reference.model import EMBEDDED_AS, WanStreamer
 from reference.token_table import TokenTable
-from reference.units import Latents, UserUnit
+from reference.units import AgentUnit, Latents, UserUnit
 from reference.weights import build_model
 from spec.errors import WeightsError
 from spec.layout import Modality, prefill_rows
 from spec.presets import SMOLLM2_135M, TINY
+from spec.session import SessionConfig
 from wanstreamer import engines
 from wanstreamer.run import run_command
+from wanstreamer.stream import stream
+
+# The shared load counts for the test that comes first.
+pytestmark = pytest.mark.timeout(300)
 
 TOKENS = SMOLLM2_135M.tokenizer
-QUESTION, ANSWER = "What is the capital of France?", "The capital of France is Paris."
+QUESTION = "What is the capital of France?"
+ANSWERS = {
+    QUESTION: "The capital of France is Paris.",
+    "Hi!": "Hello! How can I assist you today?",
+}
 REQUEST = "Write a short poem about the sea."
 
 # What transformers 5.23 makes of the package's file with its own reader, converter and template:
-# the chat of REQUEST, and its greedy continuation.
+# the chat of REQUEST, and its greedy continuation; so are the answers above.
 CHAT = (1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407,
         19712, 8182, 2, 198, 1, 4093, 198, 19161, 253, 1890, 8216, 563, 260, 3426, 30, 2, 198, 1,
         520, 9531, 198)  # fmt: skip
@@ -178,12 +187,53 @@ def run(model: WanStreamer, *arguments: str) -> Result:
         return CliRunner().invoke(run_command, ["--preset", "smollm2-135m", *arguments])
 
 
-def test_the_command_answers(model: WanStreamer) -> None:
-    """WS-PRESETS-6: text in, the public model's answer out, and the session ends with it."""
-    done = run(model, "--modalities", "text", "--text", QUESTION, "--json")
+@pytest.mark.parametrize(("asked", "units"), [(QUESTION, 2), ("Hi!", 3)])
+def test_the_command_answers(model: WanStreamer, asked: str, units: int) -> None:
+    """WS-PRESETS-6: text in, the public model's answer out, and the session ends with the unit of
+    `<eos>`, be that in its last slot or before."""
+    done = run(model, "--modalities", "text", "--text", asked, "--json")
     answer = json.loads(done.stdout)
-    assert answer["text"] == ANSWER
-    assert (answer["units"], answer["frames_out"], answer["samples_out"]) == (2, 0, 0)
+    assert answer["text"] == ANSWERS[asked]
+    assert (answer["units"], answer["frames_out"], answer["samples_out"]) == (units, 0, 0)
+
+
+class Echo:
+    """An engine that answers ``late`` units behind and ends its turn in unit 1."""
+
+    def __init__(self, late: int) -> None:
+        self.late, self.steps, self.waiting = late, 0, list[AgentUnit]()
+
+    def step(self, user: UserUnit, noise: Latents) -> list[AgentUnit]:
+        self.steps += 1
+        words = (72, TINY.tokenizer.eos if user.unit == 1 else 105, TINY.tokenizer.wait)
+        logits = torch.zeros(3, TINY.tokenizer.vocab_size)
+        self.waiting.append(
+            AgentUnit(
+                unit=user.unit, text=words, logits=logits, latents=noise, audio=None, video=None
+            )
+        )
+        return [self.waiting.pop(0)] if len(self.waiting) > self.late else []
+
+    def finish(self) -> list[AgentUnit]:
+        return self.waiting
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_session_ends_with_the_turn(late: int) -> None:
+    """WS-PRESETS-6: no unit is asked for after the one of `<eos>` came, and none that a pipelined
+    engine was ahead with is counted."""
+    config = SessionConfig(preset=TINY, schedule="overlapped", modalities=LISTENER)
+    engine, users = Echo(late), (UserUnit(unit=k) for k in range(64))
+    eos = TINY.tokenizer.eos
+    result = stream(engine, users, config, "float64", 0, None, None, eos)
+    assert (result.units, engine.steps) == (2, 2 + late)
+    assert text.decode(TINY.tokenizer, result.text) == "HiH"
 
 
 def test_a_clip_runs_at_full_size(model: WanStreamer, tmp_path: Path) -> None:
@@ -195,8 +245,8 @@ def test_a_clip_runs_at_full_size(model: WanStreamer, tmp_path: Path) -> None:
     done = run(model, str(clip), "-o", str(out), "--text", "Hi", "--json")
     assert json.loads(done.stdout)["frames_out"] == 4
     with av.open(str(out)) as container:
-        stream = container.streams.video[0]
-        assert (stream.width, stream.height) == (336, 192)
+        video = container.streams.video[0]
+        assert (video.width, video.height) == (336, 192)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

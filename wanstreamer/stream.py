@@ -48,7 +48,7 @@ class Result:
         self.frames_out += 0 if agent.video is None else agent.video.shape[0]
         self.samples_out += 0 if agent.audio is None else agent.audio.shape[0]
         self.ended = self.turn_end in agent.text
-        self.text += agent.text[: agent.text.index(self.turn_end)] if self.ended else agent.text
+        self.text += agent.text
         self.digest.update(agent)
 
 
