@@ -35,6 +35,9 @@ JOIN_LIMIT: Final = dt.timedelta(seconds=60)
 CLOSE_LIMIT_S: Final = 30.0
 """How long a closing process waits for the other one to close too."""
 
+IN_FLIGHT: Final = 8
+"""Tensors, two a message, that may be on their way at once: a bound on what is kept for them."""
+
 END: Final = torch.zeros(1, dtype=torch.int64)
 """Length 0: the last thing a process sends."""
 
@@ -78,15 +81,20 @@ class Transport:
         return PeerGoneError(f"{name} process", "gone", "alive until the session is closed")
 
     def send(self, message: bytes) -> None:
-        """Hand over ``message``; it is sent while the caller goes on."""
+        """Hand over ``message``; it is sent while the caller goes on.
+
+        Raises:
+            PeerGoneError: the other process is gone.
+        """
         body = torch.frombuffer(bytearray(message), dtype=torch.uint8)
         length = torch.tensor([len(message)], dtype=torch.int64)
         try:
             for tensor in (length, body):
                 # A buffer must live until it has been sent.
                 self._sending.append((self._group.send([tensor], self._peer, 0), tensor))
-            while self._sending and self._sending[0][0].is_completed():
-                self._sending.popleft()
+            while len(self._sending) > IN_FLIGHT:
+                # Work does not count as completed before it was waited for.
+                self._sending.popleft()[0].wait()
         except RuntimeError as error:
             raise self._gone() from error
 
