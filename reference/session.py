@@ -50,6 +50,8 @@ def open_session(
 ) -> SessionState:
     """Prefill both roles; the session stands before unit 0 (WS-STREAMING-1).
 
+    All that a session is, is in the state returned; sessions share nothing else (WS-SESSION-3).
+
     Args:
         identity: picture and voice, if the session has them (WS-PREFILL-3).
         chunks: tokens of the prefill to run at a time (WS-PREFILL-5).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from spec.clauses import ID_PATTERN, registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("spec", "reference", "optimized", "simulator", "conformance", "wanstreamer")
+
+RANGE = re.compile(ID_PATTERN.pattern + r"\s+to\s+" + ID_PATTERN.pattern)
 
 # These show that a clause holds or breaks it on purpose; citing it there implements nothing.
 JUDGES = ("tests", "conformance/checks", "conformance/mutants")
@@ -22,17 +25,26 @@ def python_files(*folders: str) -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
+def ids_in(text: str) -> Iterator[str]:
+    """Clause ids in a text; a range, first to last, names those between them too."""
+    for match in ID_PATTERN.finditer(text):
+        yield match.group()
+    for topic, first, other, last in RANGE.findall(text):
+        if topic == other:
+            yield from (f"WS-{topic}-{n}" for n in range(int(first) + 1, int(last)))
+
+
 @functools.cache
 def ids_in_docstrings(path: Path) -> frozenset[str]:
     """Clause ids in the strings that stand as statements: docstrings, of attributes too."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return frozenset(
-        match.group()
+        name
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
-        for match in ID_PATTERN.finditer(node.value.value)
+        for name in ids_in(node.value.value)
     )
 
 

@@ -1,4 +1,7 @@
-"""Every codec and encoder rebuilt from its clause, by plain functions of the public library."""
+"""Every codec and encoder rebuilt from its clause, by plain functions of the public library.
+
+The blocks are those of WS-CODEC-7.
+"""
 
 from __future__ import annotations
 

@@ -13,14 +13,9 @@ from typing import Any, Literal
 import attrs
 import exchange_world as net
 import pytest
-from exchange_scripts import (
-    PERFORMER_SCRIPTS,
-    THINKER_SCRIPTS,
-    Script,
-    play_performer,
-    play_thinker,
-)
+from exchange_scripts import PERFORMER_SCRIPTS, Script, play_performer
 from exchange_search import MESSAGE_FAULTS, every_order, random_session
+from exchange_thinker_scripts import THINKER_SCRIPTS, play_thinker
 from exchange_world import Machines
 
 from spec import exchange_performer as at_performer
@@ -290,7 +285,7 @@ def test_the_true_tables_pass() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_defect_is_caught(name: str) -> None:
-    """The clause broken is in the defect's name."""
+    """The clause broken, WS-EXCHANGE-2 to WS-EXCHANGE-13, is in the defect's name."""
     machines, caught = MUTANTS[name]
     with pytest.raises(BROKEN):
         (search if caught == "search" else scripts)(machines)

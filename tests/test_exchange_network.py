@@ -30,9 +30,9 @@ TERMS = (net.terms("sequential"), net.terms("overlapped"), net.terms("overlapped
 def test_every_session_ends_well(
     rng: random.Random, terms: Terms, shards: Shards, units: int
 ) -> None:
-    """WS-EXCHANGE-7 to WS-EXCHANGE-13: each slice appended once, in order and whole, each response
-    decoded and committed once and in order, and the session closed, under drops, copies,
-    corruption, any order, false suspicions and crashes of the performer."""
+    """WS-EXCHANGE-5, WS-EXCHANGE-7 to WS-EXCHANGE-13: each slice appended once, in order and
+    whole, each response decoded and committed once and in order, and the session closed, under
+    drops, copies, corruption, any order, false suspicions and crashes of the performer."""
     random_session(Machines(), terms, shards, rng, units=units, moves=120)
 
 

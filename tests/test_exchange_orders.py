@@ -1,4 +1,4 @@
-"""Small sessions, every order: no world is wrong, and from each the session can finish."""
+"""Small sessions, every order: no world is wrong, and each can finish (WS-EXCHANGE-13)."""
 
 from __future__ import annotations
 

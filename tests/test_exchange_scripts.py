@@ -6,16 +6,13 @@ import pytest
 from exchange_scripts import (
     OPENED,
     PERFORMER_SCRIPTS,
-    SAID_HELLO,
     TERMS,
-    THINKER_SCRIPTS,
-    offered,
     opens,
     play_performer,
-    play_thinker,
     sends,
     solved,
 )
+from exchange_thinker_scripts import SAID_HELLO, THINKER_SCRIPTS, offered, play_thinker
 from exchange_world import Machines
 
 from spec.errors import ExchangeError

@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 import exchange_world as net
 import pytest
-from exchange_scripts import PERFORMER_SCRIPTS, TERMS, THINKER_SCRIPTS
+from exchange_scripts import PERFORMER_SCRIPTS, TERMS
 from exchange_search import faulty_moves
+from exchange_thinker_scripts import THINKER_SCRIPTS
 from exchange_world import Machines, World
 
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker

@@ -9,6 +9,8 @@ import pytest
 import samples
 import torch
 import training_world as world
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reference import flow, guidance, performer, session
 from reference.model import WanStreamer
@@ -86,6 +88,16 @@ def test_a_chord_leads_where_the_teacher_arrives(schedule: str) -> None:
                 z = euler(z, v, t, t_next)
             arrived = euler(starts[k][i].z, chords[k][i], tau, tau_next)
             assert world.largest_error([arrived], [z]) < 1e-11
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 12))
+def test_substeps_end_exactly_at_the_students_grid(a: float, b: float, substeps: int) -> None:
+    """WS-TRAINING-12: the last teacher step ends at τ_{i+1} itself, not a rounding away from it."""
+    tau, tau_next = max(a, b), min(a, b)
+    assert distillation.substep(tau, tau_next, substeps, substeps) == tau_next
+    walk = [distillation.substep(tau, tau_next, m, substeps) for m in range(substeps + 1)]
+    assert walk[0] == tau
+    assert all(later <= earlier for earlier, later in pairwise(walk))
 
 
 def test_an_unguided_single_step_leaves_nothing_to_distill() -> None:

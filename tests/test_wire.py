@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 import pytest
-from exchange_scripts import acks, closes, hello, latents, nacks, opens, sends
+from exchange_scripts import closes, hello, opens, sends
+from exchange_thinker_scripts import acks, latents, nacks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
