@@ -21,6 +21,8 @@ COMMAND = Path(sys.executable).with_name("wanstreamer")
 CLIP = "examples/media/bigbuckbunny-160p.mp4"
 UNITS, FRAMES = 33, 132
 STEP_LIMIT_S = 300
+TOPICS = ("LAYOUT", "VISIBILITY", "STREAMING", "CODEC", "FLOW", "EXCHANGE")
+"""Topics of the specification of which one mutant each is tried."""
 
 
 class StepError(Exception):
@@ -95,12 +97,12 @@ def step(name: str, work: Callable[..., str], *arguments: str) -> bool:
     return passed
 
 
-def one_a_topic(mutants: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The first mutant of each topic of the specification; `make test` runs all of them."""
+def first_of_each_topic(mutants: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A known-bad port for each of `TOPICS`; `make test` runs all of them, these are a sample."""
     first: dict[str, dict[str, str]] = {}
     for mutant in mutants:
-        first.setdefault(mutant["clause"].rpartition("-")[0], mutant)
-    return list(first.values())
+        first.setdefault(mutant["clause"].split("-")[1], mutant)
+    return [first[topic] for topic in TOPICS if topic in first]
 
 
 def main() -> int:
@@ -110,10 +112,10 @@ def main() -> int:
 
     def listed() -> str:
         everything = wanstreamer("check", "--list")["mutants"]
-        mutants.extend(one_a_topic(everything))
+        mutants.extend(first_of_each_topic(everything))
         if not mutants:
             raise StepError("none")
-        return f"{len(everything)}, of which one a topic is tried here"
+        return f"{len(everything)}, of which {len(mutants)} are tried here"
 
     results.append(step("mutants are listed", listed))
     with ThreadPoolExecutor(2) as pool:

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "run split": {"units": 33, "frames_out": 132, "outputs_sha256": "aa"},
     "check reference": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
     "check split": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
-    "check --list": {"mutants": [{"name": "leak", "clause": "WS-X-1"}]},
+    "check --list": {"mutants": [{"name": "leak", "clause": "WS-CODEC-1"}]},
     "check mutant:leak": {"verdict": "fail", "cases": [{"id": "c", "verdict": "fail"}]},
 }
 
