@@ -11,7 +11,8 @@ from conformance.guard import Guard
 from conformance.oracle import Oracle
 from conformance.protocol import DType, Hello, Profile
 from conformance.recording import Recorder
-from spec.presets import Preset, preset_named
+from spec.presets import preset_named
+from spec.sizes import Preset
 
 Tolerance = Literal["A", "C"]
 

@@ -14,7 +14,8 @@ from conformance.protocol import Array, DType, OpenRequest, UnitInput
 from conformance.recording import Script
 from spec import clock
 from spec.layout import Modalities
-from spec.presets import Preset, Schedule, preset_named
+from spec.presets import preset_named
+from spec.sizes import Preset, Schedule
 
 UNITS: Final = 6
 """Length of a base script: both lags, all codec states and the cache are past their start."""

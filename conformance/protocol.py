@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from spec.errors import WanStreamerError
 from spec.layout import Modalities
-from spec.presets import Schedule
+from spec.sizes import Schedule
 
 Array = npt.NDArray[Any]
 DType = Literal["float32", "float64"]

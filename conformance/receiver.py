@@ -23,8 +23,9 @@ import attrs
 from conformance.protocol import Json
 from spec import exchange
 from spec.errors import ExchangeError
-from spec.exchange_events import Append, Corrupt, Effect, Input, Phase, Reset, Send, Solve, Solved
-from spec.exchange_events import Timer as TimerFired
+from spec.exchange_effects import Append, Corrupt, Effect, Input, Reset, Send, Solve, Solved
+from spec.exchange_effects import Timer as TimerFired
+from spec.exchange_events import Phase
 from spec.exchange_json import from_json, to_json
 from spec.exchange_machine import Machine
 from spec.exchange_message import Message

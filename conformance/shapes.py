@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from conformance.protocol import OpenRequest, Part
 from spec import clock
-from spec.presets import Preset, preset_named
+from spec.presets import preset_named
+from spec.sizes import Preset
 
 Shape = tuple[int, ...]
 

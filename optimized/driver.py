@@ -17,7 +17,7 @@ from optimized import frames
 from optimized.wire import decode, encode
 from spec.errors import ExchangeError
 from spec.exchange import step
-from spec.exchange_events import Corrupt, Drop, Effect, Fail, Input, Send
+from spec.exchange_effects import Corrupt, Drop, Effect, Fail, Input, Send
 from spec.exchange_machine import Machine, State
 from spec.exchange_message import Message
 from spec.trace import Detail, Kind, Tracer

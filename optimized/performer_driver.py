@@ -15,7 +15,7 @@ from reference.performer import PerformerState
 from reference.units import Latents
 from spec import exchange
 from spec.errors import ExchangeError
-from spec.exchange_events import (
+from spec.exchange_effects import (
     Append,
     Closed,
     Commit,

@@ -26,7 +26,7 @@ from optimized.performer_driver import PerformerDriver
 from optimized.transport import PERFORMER, PeerGoneError, Transport
 from reference.weights import build_model
 from spec.errors import WanStreamerError
-from spec.exchange_events import Timer
+from spec.exchange_effects import Timer
 from spec.exchange_terms import terms_of
 from spec.session import SessionConfig
 from spec.trace import Tracer

@@ -26,10 +26,11 @@ from optimized.transport import THINKER, PeerGoneError, Transport
 from reference.units import AgentUnit, Latents, UserUnit
 from reference.weights import build_model
 from spec.errors import ConfigError
-from spec.exchange_events import Timer
+from spec.exchange_effects import Timer
 from spec.exchange_terms import terms_of
 from spec.session import SessionConfig
-from spec.trace import Tracer, merge_traces, read_trace, write_trace
+from spec.trace import Tracer, write_trace
+from spec.trace_reading import merge_traces, read_trace
 
 EXIT_LIMIT_S = 10.0
 """How long a performer that was told to close may take to be gone."""

@@ -20,7 +20,7 @@ from reference.thinker import Language
 from reference.units import AgentUnit, Latents, UserUnit
 from spec import exchange
 from spec.errors import ExchangeError
-from spec.exchange_events import (
+from spec.exchange_effects import (
     Closed,
     Commit,
     Decode,

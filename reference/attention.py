@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reference import rotary
 from reference.rms_norm import RMSNorm
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 Past = Float[Tensor, "kv_heads past head_dim"]
 """Keys or values of the context."""

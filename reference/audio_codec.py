@@ -25,8 +25,9 @@ from reference.causal_blocks import (
 from reference.causal_conv import CausalConv, CausalLayer, State
 from reference.causal_vae import CausalVae
 from reference.latent_norm import Posterior
-from spec import clock, presets
-from spec.presets import Preset
+from spec import clock
+from spec.sizes import AudioCodec as AudioCodecSizes
+from spec.sizes import Preset
 
 WAVE_KERNEL: Final = 7
 """Kernel of the two convolutions at the waveform's own rate (WS-CODEC-9)."""
@@ -64,7 +65,7 @@ class AudioCodec(CausalVae):
         return rearrange(super().decode_whole(z), "b 1 t -> b t")
 
 
-def audio_encoder_chain(sizes: presets.AudioCodec) -> CausalChain:
+def audio_encoder_chain(sizes: AudioCodecSizes) -> CausalChain:
     """Waveform [b, 1, T] to moments [b, 2 C, T/960] (WS-CODEC-9)."""
     layers: dict[str, CausalLayer] = {"stem": wave_conv(1, sizes.channels[0])}
     for i, stride in enumerate(sizes.strides):
@@ -76,7 +77,7 @@ def audio_encoder_chain(sizes: presets.AudioCodec) -> CausalChain:
     return CausalChain(layers)
 
 
-def audio_decoder_chain(sizes: presets.AudioCodec) -> CausalChain:
+def audio_decoder_chain(sizes: AudioCodecSizes) -> CausalChain:
     """Raw latents [b, C, t] to a waveform [b, 1, 960 t], not clipped (WS-CODEC-9)."""
     layers: dict[str, CausalLayer] = {"stem": same_conv(sizes.latent_channels, sizes.channels[-1])}
     for i in reversed(range(len(sizes.strides))):

@@ -16,7 +16,7 @@ from reference.causal_conv import State
 from reference.log_mel import log_mel, log_mel_whole, mel_state
 from spec import clock
 from spec.errors import TensorError
-from spec.presets import Preset
+from spec.sizes import Preset
 
 
 class AudioEncoder(nn.Module):

@@ -16,7 +16,7 @@ from reference.kv_cache import KVEntries
 from reference.rms_norm import RMSNorm
 from reference.swiglu import SwiGLU
 from reference.token_table import TokenTable
-from spec.presets import Backbone as BackboneSizes
+from spec.sizes import Backbone as BackboneSizes
 
 
 class Layer(nn.Module):

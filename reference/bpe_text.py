@@ -19,7 +19,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from reference import gguf_file
 from spec.errors import WeightsError
-from spec.presets import Tokenizer
+from spec.sizes import Tokenizer
 
 TURN = "\0"
 """Stands in a rendered chat where the user's own words go."""

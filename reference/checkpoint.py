@@ -17,7 +17,7 @@ from reference import public_config, recipe, safetensors_file
 from reference.model import EMBEDDED_AS, WanStreamer
 from spec.errors import WeightsError
 from spec.layout import Modality
-from spec.presets import Backbone, Preset
+from spec.sizes import Backbone, Preset
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reference.public_config import FAMILIES, sections
 from spec.errors import WeightsError
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 BLOCK = {

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reference import masks
 from reference.token_table import TokenTable
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 KEY_COLUMNS = 8
 """Columns of a row that a cache entry is known by: all but the noisy state, which is never kept."""

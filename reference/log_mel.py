@@ -19,7 +19,7 @@ from torch import Tensor
 
 from spec import clock
 from spec.errors import TensorError
-from spec.presets import Encoders
+from spec.sizes import Encoders
 
 POWER_FLOOR: Final = 1e-10
 """Silence: its logarithm is -10, its feature -1.5 (WS-ENCODER-5)."""

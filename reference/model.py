@@ -22,7 +22,7 @@ from reference.units import Latents
 from reference.video_codec import VideoCodec
 from reference.video_encoder import VideoEncoder
 from spec.layout import Modality, Segment
-from spec.presets import Preset
+from spec.sizes import Preset
 
 EMBEDDED_AS = (
     (Segment.P, Modality.TEXT),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spec.errors import WeightsError
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reference.token_table import TokenTable
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 
 def inverse_frequencies(backbone: Backbone) -> Float[Tensor, " half"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 
 class SwiGLU(nn.Module):

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from reference import byte_text
 from spec.errors import WeightsError
-from spec.presets import Tokenizer
+from spec.sizes import Tokenizer
 
 
 @runtime_checkable

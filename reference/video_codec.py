@@ -22,7 +22,7 @@ from reference.causal_blocks import (
 )
 from reference.causal_vae import CausalVae
 from spec import clock
-from spec.presets import Preset
+from spec.sizes import Preset
 
 
 class VideoCodec(CausalVae):

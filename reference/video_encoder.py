@@ -16,7 +16,7 @@ from reference.causal_conv import State
 from reference.causal_vae import require_multiple
 from reference.patches import patchify
 from spec import clock
-from spec.presets import Preset
+from spec.sizes import Preset
 
 
 class VideoEncoder(nn.Module):

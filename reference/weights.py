@@ -10,7 +10,7 @@ import torch
 from reference import checkpoint, recipe, smollm2
 from reference.model import WanStreamer
 from spec.errors import WeightsError
-from spec.presets import Preset
+from spec.sizes import Preset
 
 
 def build_model(preset: Preset, dtype: torch.dtype = torch.float32) -> WanStreamer:

@@ -12,8 +12,8 @@ from typing import Final
 from spec import clock, cost_layers
 from spec.exchange_terms import ROW_COLUMNS
 from spec.layout import Layout
-from spec.presets import Backbone, Preset
 from spec.session import SessionConfig
+from spec.sizes import Backbone, Preset
 
 SEGMENT_EMBEDDINGS: Final = 10
 """Kinds of token with a row of a segment embedding (WS-MODEL-2, WS-PREFILL-4)."""

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from spec import clock
-from spec.presets import AudioCodec, Preset
+from spec.sizes import AudioCodec, Preset
 
 RGB: Final = 3
 KERNEL: Final = 3

@@ -16,8 +16,8 @@ from spec import clock, cost
 from spec.cost_layers import Stack, audio_codec_decoder, audio_encoder, video_codec_decoder
 from spec.cost_layers import video_encoder as video_encoder_stack
 from spec.layout import Layout
-from spec.presets import Backbone, Preset
 from spec.session import SessionConfig
+from spec.sizes import Backbone, Preset
 
 
 @attrs.frozen

@@ -12,21 +12,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
-from spec.exchange_events import (
+from spec.exchange_effects import (
     Decode,
     Effect,
-    Event,
     Export,
     Exported,
     Finish,
     Input,
     Offered,
-    Phase,
     Send,
     Solve,
     Solved,
     Timer,
 )
+from spec.exchange_events import Event, Phase
 from spec.exchange_machine import Machine, S
 from spec.exchange_message import KIND_OF, Message
 from spec.exchange_terms import Terms, whole

@@ -12,19 +12,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from spec.errors import ExchangeError
-from spec.exchange_events import (
-    LOCAL_EVENTS,
-    Action,
-    Closed,
-    Drop,
-    Effect,
-    Event,
-    Fail,
-    Fault,
-    Input,
-    Phase,
-    Send,
-)
+from spec.exchange_effects import Closed, Drop, Effect, Fail, Fault, Input, Send
+from spec.exchange_events import LOCAL_EVENTS, Action, Event, Phase
 from spec.exchange_message import Close
 from spec.exchange_terms import Terms
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import attrs
 
-from spec.exchange_events import Corrupt, Event, PeerLost, Phase, Solved, Timer
+from spec.exchange_effects import Corrupt, PeerLost, Solved, Timer
+from spec.exchange_events import Event, Phase
 from spec.exchange_machine import (
     Guards,
     State,

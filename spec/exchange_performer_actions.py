@@ -10,29 +10,11 @@ from typing import Final
 
 import attrs
 
-from spec.exchange_events import (
-    Action,
-    Append,
-    Commit,
-    Effect,
-    Hold,
-    Release,
-    Reset,
-    Send,
-    Solve,
-    Solved,
-)
+from spec.exchange_effects import Append, Commit, Effect, Hold, Release, Reset, Send, Solve, Solved
+from spec.exchange_events import Action
+from spec.exchange_headers import latents_message
 from spec.exchange_machine import Act, closed, report_failure, send_close
-from spec.exchange_message import (
-    Header,
-    Hello,
-    LatentsAck,
-    LatentsNack,
-    Open,
-    SliceAck,
-    SliceNack,
-    latents_message,
-)
+from spec.exchange_message import Header, Hello, LatentsAck, LatentsNack, Open, SliceAck, SliceNack
 from spec.exchange_performer import Appended, Performer
 from spec.exchange_terms import slice_digest
 

@@ -17,8 +17,8 @@ import attrs
 from spec import clock
 from spec.errors import ExchangeError
 from spec.layout import PREFILL_UNIT
-from spec.presets import LAG_OF_SCHEDULE, Schedule
 from spec.session import SessionConfig
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 PROTOCOL_VERSION: Final = 1
 

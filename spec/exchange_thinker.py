@@ -11,16 +11,8 @@ from typing import Any, Final
 
 import attrs
 
-from spec.exchange_events import (
-    Corrupt,
-    Event,
-    Exported,
-    Finish,
-    Offered,
-    PeerLost,
-    Phase,
-    Timer,
-)
+from spec.exchange_effects import Corrupt, Exported, Finish, Offered, PeerLost, Timer
+from spec.exchange_events import Event, Phase
 from spec.exchange_machine import (
     Guards,
     State,

@@ -10,8 +10,7 @@ from typing import Final
 
 import attrs
 
-from spec.exchange_events import (
-    Action,
+from spec.exchange_effects import (
     Commit,
     Decode,
     Effect,
@@ -24,17 +23,10 @@ from spec.exchange_events import (
     Release,
     Send,
 )
+from spec.exchange_events import Action
+from spec.exchange_headers import slice_header
 from spec.exchange_machine import Act, closed, report_failure, send_close
-from spec.exchange_message import (
-    Hello,
-    Latents,
-    LatentsAck,
-    LatentsNack,
-    Open,
-    SliceAck,
-    SliceNack,
-    slice_header,
-)
+from spec.exchange_message import Hello, Latents, LatentsAck, LatentsNack, Open, SliceAck, SliceNack
 from spec.exchange_terms import Terms, check_parts, slice_digest
 from spec.exchange_thinker import Sent, Thinker, to_send
 

@@ -14,7 +14,7 @@ import attrs
 
 from spec import clock
 from spec.errors import ConfigError
-from spec.presets import Schedule
+from spec.sizes import Schedule
 
 Handover = Literal["boundary", "eager"]
 

@@ -14,7 +14,7 @@ import attrs
 from spec import clock, positions
 from spec.errors import ConfigError
 from spec.prefill import Identity
-from spec.presets import Preset
+from spec.sizes import Preset
 
 PREFILL_UNIT = -1
 """The unit number of every prefill row, one before unit 0 (WS-LAYOUT-2)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from spec.errors import ConfigError
-from spec.presets import Preset
+from spec.sizes import Preset
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ import attrs
 from spec.errors import ConfigError
 from spec.layout import Layout, Modalities
 from spec.prefill import Identity
-from spec.presets import LAG_OF_SCHEDULE, Preset, Schedule
+from spec.sizes import LAG_OF_SCHEDULE, Preset, Schedule
 from spec.text import Sampling
 
 

@@ -12,7 +12,8 @@ from typing import Final
 
 import attrs
 
-from spec.trace import Kind, TraceEvent, in_order
+from spec.trace import Kind, TraceEvent
+from spec.trace_reading import in_order
 
 BUSY: Final = frozenset(
     {Kind.OBSERVE, Kind.UPDATE, Kind.SOLVE, Kind.COMMIT, Kind.DECODE, Kind.EXPORT}

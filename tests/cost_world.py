@@ -21,8 +21,8 @@ from reference.token_table import TokenTable
 from reference.units import Latents, UserUnit
 from spec.cost_stages import Stages, total
 from spec.layout import Row, language_rows, observation_rows, prefill_rows, response_rows
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 
 class Counters:

@@ -12,7 +12,7 @@ import attrs
 from exchange_world import BY_LAYER, UNSHARDED, Machines, Shards, digest_of, parts_of, terms
 
 from spec.exchange import performer, step
-from spec.exchange_events import (
+from spec.exchange_effects import (
     Corrupt,
     Drop,
     Effect,
@@ -24,6 +24,7 @@ from spec.exchange_events import (
     Solved,
     Timer,
 )
+from spec.exchange_headers import slice_header
 from spec.exchange_message import (
     KIND_OF,
     Close,
@@ -33,7 +34,6 @@ from spec.exchange_message import (
     LatentsNack,
     Message,
     Open,
-    slice_header,
 )
 
 Script = list[tuple[Input, str]]

@@ -22,20 +22,9 @@ from exchange_scripts import (
 from exchange_world import UNSHARDED, Machines, digest_of, parts_of
 
 from spec.exchange import step, thinker
-from spec.exchange_events import (
-    Corrupt,
-    Exported,
-    Finish,
-    Offered,
-    PeerLost,
-    Timer,
-)
-from spec.exchange_message import (
-    Latents,
-    SliceAck,
-    SliceNack,
-    latents_message,
-)
+from spec.exchange_effects import Corrupt, Exported, Finish, Offered, PeerLost, Timer
+from spec.exchange_headers import latents_message
+from spec.exchange_message import Latents, SliceAck, SliceNack
 from spec.exchange_terms import kv_len_after, slice_digest
 
 # Inputs of a thinker.

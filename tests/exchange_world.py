@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import attrs
 
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
-from spec.exchange_events import (
+from spec.exchange_effects import (
     Append,
     Closed,
     Commit,
@@ -29,7 +29,6 @@ from spec.exchange_events import (
     Input,
     Offered,
     PeerLost,
-    Phase,
     Refuse,
     Release,
     Reset,
@@ -38,12 +37,13 @@ from spec.exchange_events import (
     Solved,
     Timer,
 )
+from spec.exchange_events import Phase
 from spec.exchange_machine import Machine
 from spec.exchange_message import Header, Message
 from spec.exchange_performer import Performer
 from spec.exchange_terms import Part, Range, Terms, slice_digest
 from spec.exchange_thinker import Thinker
-from spec.presets import Schedule
+from spec.sizes import Schedule
 
 Shards = tuple[tuple[Range, Range], ...]
 Letter = tuple[str, Message]

@@ -15,8 +15,8 @@ from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
 from reference.checkpoint import Checkpoint
 from spec.layout import Modalities
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 VOCAB = 263

@@ -16,8 +16,9 @@ from reference.noise import unit_noise
 from reference.session import SessionState
 from reference.units import AgentUnit, Latents, UserUnit
 from spec.layout import Modalities
-from spec.presets import TINY, AudioCodec, Encoders, Preset, VideoCodec
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import AudioCodec, Encoders, Preset, VideoCodec
 
 F64 = torch.float64
 

@@ -23,8 +23,8 @@ from reference.swiglu import SwiGLU
 from reference.token_table import TokenTable
 from reference.units import Latents, UserUnit
 from spec.layout import Layout, Modalities, prefill_rows
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 TIED = {"llama": False, "qwen2": True, "qwen3": True}

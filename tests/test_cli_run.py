@@ -20,8 +20,9 @@ from media_clips import grey, noise, write_clip
 
 from reference.units import AgentUnit, Latents, UserUnit
 from spec.presets import TINY
-from spec.trace import Kind, read_trace
+from spec.trace import Kind
 from spec.trace_check import check_trace
+from spec.trace_reading import read_trace
 from wanstreamer import cli, run
 from wanstreamer.engines import ENGINES
 

@@ -20,9 +20,10 @@ from reference.latent_norm import Posterior
 from reference.video_codec import VideoCodec
 from reference.video_encoder import VideoEncoder
 from spec.errors import TensorError
-from spec.presets import TINY, Encoders, Preset
-from spec.presets import AudioCodec as AudioSizes
-from spec.presets import VideoCodec as VideoSizes
+from spec.presets import TINY
+from spec.sizes import AudioCodec as AudioSizes
+from spec.sizes import Encoders, Preset
+from spec.sizes import VideoCodec as VideoSizes
 
 SMALL = attrs.evolve(TINY, name="tiny-48", frame_height=48, frame_width=48)
 """`tiny` on smaller frames: the same layers in time, in a sixth of the time."""

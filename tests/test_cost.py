@@ -17,8 +17,9 @@ from spec import cost
 from spec.cost_layers import Conv
 from spec.cost_stages import Work, Workload, linear, stages, transformer
 from spec.layout import Modalities
-from spec.presets import PRESETS, QWEN3_1_7B, QWEN3_8B, TINY, TINY_LAG0, Preset
+from spec.presets import PRESETS, QWEN3_1_7B, QWEN3_8B, TINY, TINY_LAG0
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 SMALL_SESSIONS = [
     SessionConfig(preset=TINY, schedule="overlapped", prompt=(72, 105)),

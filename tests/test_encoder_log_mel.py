@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from reference import recipe
 from reference.log_mel import hann, log_mel, log_mel_whole, mel_filters, mel_state
 from spec.errors import TensorError
-from spec.presets import TINY, Encoders
+from spec.presets import TINY
+from spec.sizes import Encoders
 
 SIZES = TINY.encoders
 WIDE = attrs.evolve(SIZES, n_mels=12, mel_window=320, mel_hop=320)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spec.errors import ExchangeError
+from spec.exchange_headers import slice_header
 from spec.exchange_json import from_json, to_json
-from spec.exchange_message import Close, Header, Hello, Open, SliceAck, slice_header
+from spec.exchange_message import Close, Header, Hello, Open, SliceAck
 from spec.exchange_terms import (
     Part,
     kv_len_after,
@@ -31,8 +32,9 @@ from spec.layout import (
     prefill_rows,
     response_rows,
 )
-from spec.presets import PRESETS, Schedule
+from spec.presets import PRESETS
 from spec.session import SessionConfig
+from spec.sizes import Schedule
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -7,7 +7,7 @@ import pytest
 from exchange_search import MESSAGE_FAULTS, every_order, faulty_moves, run_of
 from exchange_world import Machines
 
-from spec.presets import Schedule
+from spec.sizes import Schedule
 
 
 @pytest.mark.parametrize("schedule", ["sequential", "overlapped"])

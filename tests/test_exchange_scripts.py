@@ -17,7 +17,7 @@ from exchange_world import Machines
 
 from spec.errors import ExchangeError
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
-from spec.exchange_events import Corrupt, Exported, Fail, Fault, Finish, Input, Timer
+from spec.exchange_effects import Corrupt, Exported, Fail, Fault, Finish, Input, Timer
 from spec.exchange_terms import Part
 
 

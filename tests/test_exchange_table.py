@@ -18,7 +18,8 @@ from exchange_world import Machines, World
 
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
 from spec.exchange_document import document
-from spec.exchange_events import LOCAL_EVENTS, Action, Event, Fail, Phase
+from spec.exchange_effects import Fail
+from spec.exchange_events import LOCAL_EVENTS, Action, Event, Phase
 from spec.exchange_json import from_json, to_json
 from spec.exchange_machine import Machine
 

@@ -18,8 +18,8 @@ from reference.session import SessionState
 from reference.token_table import TokenTable
 from reference.units import AgentUnit
 from spec.layout import Segment, response_rows
-from spec.presets import Schedule
 from spec.session import SessionConfig
+from spec.sizes import Schedule
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
 K = 5

@@ -25,8 +25,9 @@ from spec.layout import (
     prefill_rows,
     response_rows,
 )
-from spec.presets import TINY, Preset
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 PRESETS = pytest.mark.parametrize("preset", [TINY, samples.OTHER], ids=lambda p: p.name)
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from reference import patches, recipe, session
 from reference.model import WanStreamer
 from reference.units import Latents
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 
 def test_parts_and_names_of_the_model() -> None:

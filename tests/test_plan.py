@@ -18,9 +18,10 @@ from spec.clock import UNIT_NS
 from spec.cost_stages import Work, Workload
 from spec.devices import Device, devices
 from spec.errors import WeightsError
-from spec.presets import QWEN3_1_7B, QWEN3_8B, TINY, Preset, Schedule
+from spec.presets import QWEN3_1_7B, QWEN3_8B, TINY
 from spec.roofline import Plan
 from spec.session import SessionConfig
+from spec.sizes import Preset, Schedule
 from wanstreamer import cli
 
 Said = pytest.CaptureFixture[str]

@@ -29,8 +29,9 @@ from spec.layout import (
     prefill_rows,
     response_rows,
 )
-from spec.presets import TINY, Backbone
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import Backbone
 
 FAR = 10_000_000
 """Ticks: 111 hours. A float32 angle is wrong by tenths of a radian there."""

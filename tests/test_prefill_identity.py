@@ -23,8 +23,9 @@ from spec.errors import ConfigError, TensorError
 from spec.exchange_terms import terms_of
 from spec.layout import Modality, Segment, observation_rows, prefill_rows, response_rows
 from spec.prefill import Identity
-from spec.presets import TINY, Preset, Schedule
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import Preset, Schedule
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
 BOTH = Identity(image=True, voice_ticks=5)

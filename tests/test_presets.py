@@ -11,8 +11,9 @@ import samples
 
 from reference.model import WanStreamer
 from spec.errors import ConfigError
-from spec.presets import PRESETS, TINY, TINY_LAG0, Preset, preset_named
+from spec.presets import PRESETS, TINY, TINY_LAG0, preset_named
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 Change = Callable[[], object]
 

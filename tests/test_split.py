@@ -24,8 +24,9 @@ from reference.units import AgentUnit, Latents, UserUnit
 from spec.errors import ConfigError
 from spec.layout import Modalities
 from spec.session import SessionConfig
-from spec.trace import Kind, TraceEvent, read_trace
+from spec.trace import Kind, TraceEvent
 from spec.trace_check import check_trace
+from spec.trace_reading import read_trace
 
 UNITS = 5
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

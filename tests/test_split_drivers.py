@@ -17,10 +17,10 @@ from optimized.thinker_driver import ThinkerDriver
 from reference import kv_cache
 from reference.units import AgentUnit
 from spec.errors import ExchangeError
-from spec.exchange_events import PeerLost, Timer
+from spec.exchange_effects import PeerLost, Timer
 from spec.exchange_terms import terms_of
-from spec.presets import LAG_OF_SCHEDULE, Schedule
 from spec.session import SessionConfig
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 UNITS = 3
 PATIENCE = 400

@@ -20,8 +20,9 @@ from reference.kv_cache import KVEntries
 from reference.session import SessionState
 from reference.units import AgentUnit
 from spec.layout import Modalities, Segment
-from spec.presets import TINY, Preset, Schedule
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import Preset, Schedule
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
 K = 5

@@ -11,8 +11,8 @@ import samples
 import torch
 
 from reference.units import AgentUnit, Latents, UserUnit
-from spec.presets import Schedule
 from spec.session import SessionConfig
+from spec.sizes import Schedule
 
 BRISK = attrs.evolve(samples.SMALL, name="brisk", agent_text_slots=2, user_text_slots=2)
 K = 4

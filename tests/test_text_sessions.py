@@ -17,8 +17,8 @@ from reference.noise import unit_uniform
 from reference.session import SessionState
 from reference.units import AgentUnit
 from spec.errors import TensorError
-from spec.presets import Preset, Schedule
 from spec.session import SessionConfig
+from spec.sizes import Preset, Schedule
 from spec.text import Sampling
 
 SCHEDULES = pytest.mark.parametrize("schedule", ["overlapped", "sequential"])

@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from spec.trace import Kind, TraceError, TraceEvent, sorted_trace
+from spec.trace import Kind, TraceError, TraceEvent
 from spec.trace_check import KEPT_VIOLATIONS, check_trace
+from spec.trace_reading import sorted_trace
 
 MS = 1_000_000
 

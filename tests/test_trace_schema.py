@@ -20,11 +20,9 @@ from spec.trace import (
     Tracer,
     event_key,
     event_line,
-    merge_traces,
-    read_trace,
-    sorted_trace,
     write_trace,
 )
+from spec.trace_reading import merge_traces, read_trace, sorted_trace
 
 HEADER = '{"schema":"wanstreamer-trace","version":1}\n'
 

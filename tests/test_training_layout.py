@@ -18,8 +18,8 @@ from reference.training.record import Record, clean_latents
 from reference.units import Latents
 from spec.layout import Modality, Row, Segment
 from spec.prefill import Identity
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 UNITS = 3
 

@@ -22,7 +22,7 @@ from reference.training.record import Record
 from reference.units import AgentUnit, Latents
 from spec.layout import Modalities
 from spec.prefill import Identity
-from spec.presets import Preset
+from spec.sizes import Preset
 
 UNITS = 3
 Key = tuple[int, ...]

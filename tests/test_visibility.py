@@ -26,7 +26,8 @@ from spec.layout import (
     response_rows,
 )
 from spec.prefill import Identity
-from spec.presets import LAG_OF_SCHEDULE, TINY, Preset
+from spec.presets import TINY
+from spec.sizes import LAG_OF_SCHEDULE, Preset
 from spec.visibility import visible
 
 UNITS = 4

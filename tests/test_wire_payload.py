@@ -21,7 +21,7 @@ from optimized.slice_payload import (
     unpack_slice,
 )
 from spec.errors import ExchangeError
-from spec.exchange_message import slice_header
+from spec.exchange_headers import slice_header
 from spec.exchange_terms import DTYPE_BYTES, Part, Terms, latents_bytes, whole
 
 DTYPES = sorted(DTYPE_BYTES)

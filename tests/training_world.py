@@ -19,8 +19,8 @@ from reference.training.record import Record
 from reference.units import Latents
 from spec.layout import Modalities
 from spec.prefill import Identity
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 
 def learning_model(preset: Preset = samples.SMALL, dtype: torch.dtype = samples.F64) -> WanStreamer:

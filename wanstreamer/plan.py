@@ -16,9 +16,10 @@ from rich.table import Table
 from spec import clock, cost, cost_stages, latency, roofline
 from spec.devices import Device, Dtype, device_named, devices
 from spec.errors import ConfigError
-from spec.presets import LAG_OF_SCHEDULE, Preset, Schedule, preset_named
+from spec.presets import preset_named
 from spec.roofline import Plan
 from spec.session import SessionConfig
+from spec.sizes import LAG_OF_SCHEDULE, Preset, Schedule
 
 HISTORIES = (0, cost.UNITS_PER_MINUTE, 10 * cost.UNITS_PER_MINUTE)
 """Units at which stages are shown, as far as memory reaches: the first, a minute, ten."""

@@ -22,8 +22,9 @@ from reference.media.writer import ClipWriter
 from reference.units import UserUnit
 from spec.errors import ConfigError, MediaError
 from spec.layout import Modalities
-from spec.presets import LAG_OF_SCHEDULE, Preset, preset_named
+from spec.presets import preset_named
 from spec.session import SessionConfig
+from spec.sizes import LAG_OF_SCHEDULE, Preset
 from wanstreamer.atomic import replacing
 from wanstreamer.engines import ENGINES, open_engine
 from wanstreamer.stream import report, stream

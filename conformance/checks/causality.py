@@ -17,7 +17,7 @@ from conformance.inputs import PROBED, PROBED_UNITS, Field, base, perturbed
 from conformance.recording import Form, Script
 from conformance.relations import close, differ, same
 from spec.layout import Modalities
-from spec.presets import LAG_OF_SCHEDULE, Schedule
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 FORMS: Final[tuple[Form, ...]] = ("stream", "offline")
 LATENTS: Final = ("audio_latents", "video_latents")

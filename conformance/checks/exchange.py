@@ -13,12 +13,14 @@ import attrs
 from conformance.case import Case, Check, Context
 from conformance.protocol import Json
 from conformance.receiver import answer, terms_json
+from spec.exchange_headers import slice_header
 from spec.exchange_json import to_json
-from spec.exchange_message import LatentsAck, Message, Open, slice_header
+from spec.exchange_message import LatentsAck, Message, Open
 from spec.exchange_terms import Part, Terms, terms_of, whole
 from spec.layout import PREFILL_UNIT
-from spec.presets import TINY, Schedule
+from spec.presets import TINY
 from spec.session import SessionConfig
+from spec.sizes import Schedule
 
 
 def sha(text: str) -> str:

@@ -17,7 +17,8 @@ from conformance.protocol import OpenRequest, Refusal, UnitInput, UnitOutput
 from conformance.recording import TENSORS, Script, copied
 from conformance.relations import differ, same
 from spec.layout import Modalities
-from spec.presets import PRESETS, Schedule
+from spec.presets import PRESETS
+from spec.sizes import Schedule
 
 SUBSETS: Final = {
     "text-only": Modalities(

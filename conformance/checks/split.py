@@ -11,7 +11,7 @@ from conformance.inputs import base
 from conformance.protocol import Unsupported
 from conformance.recording import Script
 from conformance.relations import same
-from spec.presets import LAG_OF_SCHEDULE
+from spec.sizes import LAG_OF_SCHEDULE
 
 
 def equals_single(context: Context) -> Iterator[Case]:

@@ -11,7 +11,7 @@ from conformance.case import Case, Check, Context
 from conformance.closeness import judge_close
 from conformance.inputs import base
 from conformance.recording import TENSORS, Script
-from spec.presets import LAG_OF_SCHEDULE
+from spec.sizes import LAG_OF_SCHEDULE
 
 
 def equals_offline(context: Context) -> Iterator[Case]:

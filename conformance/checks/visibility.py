@@ -14,7 +14,7 @@ from conformance.case import Case, Check, Context
 from conformance.checks.causality import LATENTS, session_for
 from conformance.inputs import Field, perturbed
 from conformance.relations import differ, same
-from spec.presets import LAG_OF_SCHEDULE, Schedule
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 CHANGED: Final[tuple[tuple[Field, int], ...]] = (("noise_audio", 0), ("noise_video", 2))
 LENGTH: Final = 5

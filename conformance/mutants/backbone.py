@@ -16,7 +16,7 @@ from reference.model import WanStreamer
 from reference.token_table import TokenTable
 from reference.units import Latents
 from spec.layout import Segment
-from spec.presets import Backbone
+from spec.sizes import Backbone
 
 ANGLES = rotary.angles
 SLOTS_OF_A_UNIT = {Segment.O: 0, Segment.L: 13, Segment.Z: 17}

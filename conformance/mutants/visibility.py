@@ -12,7 +12,7 @@ from conformance.protocol import OpenRequest
 from reference import masks
 from spec import visibility
 from spec.layout import Modality, Segment
-from spec.presets import Schedule
+from spec.sizes import Schedule
 from spec.visibility import visible
 
 O, L, Z = Segment.O, Segment.L, Segment.Z  # noqa: E741 - the paper's segments

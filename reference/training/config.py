@@ -13,7 +13,8 @@ from typing import Any, Final
 import attrs
 
 from spec.errors import ConfigError
-from spec.presets import Preset, preset_named
+from spec.presets import preset_named
+from spec.sizes import Preset
 
 STAGES: Final = (1, 2, 3)
 

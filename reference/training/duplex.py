@@ -18,8 +18,8 @@ from reference.training import draws, signals
 from reference.training.record import Record
 from reference.training.script import Moment, play
 from spec.prefill import Identity
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 ANSWER: Final = 1
 """The agent answers symbol s by s + 1 modulo their number."""

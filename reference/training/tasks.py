@@ -14,8 +14,8 @@ from reference.training import draws, signals
 from reference.training.record import Record
 from reference.training.script import Moment, play
 from spec.layout import Modalities
-from spec.presets import Preset
 from spec.session import SessionConfig
+from spec.sizes import Preset
 
 Timing = Literal["stream", "turns", "caption"]
 """``stream``: the agent answers every symbol in its own unit. ``turns``: the user has the first
