@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from spec.presets import TINY
 from spec.trace import Kind
 from spec.trace_check import check_trace
 from spec.trace_reading import read_trace
-from wanstreamer import cli, run
+from wanstreamer import cli, interrupts, run
 from wanstreamer.engines import ENGINES
 
 CLIP = Path(__file__).resolve().parents[1] / "examples" / "media" / "bigbuckbunny-160p.mp4"
@@ -304,7 +305,19 @@ def test_a_polite_end_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    assert handlers == {signal.SIGTERM: signal.default_int_handler}
+    assert handlers == dict.fromkeys((signal.SIGINT, signal.SIGTERM), interrupts.on_signal)
+
+
+def test_an_interrupt_that_was_swallowed_still_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, clips: dict[str, Path]
+) -> None:
+    """A finaliser may swallow the exception; the loop asks again."""
+    monkeypatch.setattr(interrupts, "_noted", threading.Event())
+    interrupts.check()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.on_signal(signal.SIGINT, None)
+    arguments = ["run", str(clips["audio"]), "--modalities", "audio", "--json"]
+    assert cli.status_of(arguments) == cli.INTERRUPTED_STATUS
 
 
 def test_a_reader_that_leaves(clips: dict[str, Path], tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ Source: design §15.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
 from spec.errors import WanStreamerError
+from wanstreamer import interrupts
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -35,8 +35,7 @@ def register() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status (WS-ERRORS-1)."""
-    # A polite end from outside cleans up like an interrupt at the terminal.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.install()
     register()
     sys.exit(status_of(arguments))
 

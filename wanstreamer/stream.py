@@ -24,6 +24,7 @@ from reference.noise import unit_noise
 from reference.units import AgentUnit, UserUnit
 from spec import clock
 from spec.session import SessionConfig
+from wanstreamer import interrupts
 from wanstreamer.engines import Engine
 
 
@@ -84,6 +85,7 @@ def stream(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("units", total=total)
         for user in users:
+            interrupts.check()
             noise = unit_noise(config, seed, user.unit, DTYPES[dtype])
             start = time.monotonic_ns()
             agents = engine.step(user, noise)
