@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import attrs
 import pytest
 import samples
 import torch
+from checkpoints import folder_of, model_of, public_logits, public_of
 from public_lm import (
     FAMILIES,
     LISTENER,
     VOCAB,
     config_for,
     greedy,
-    in_float64,
-    preset_for,
-    random_model,
 )
-from torch import Tensor
 
 from reference import checkpoint, kv_cache, offline, recipe, session
 from reference.model import EMBEDDED_AS, WanStreamer
@@ -33,33 +27,6 @@ from spec.presets import TINY
 
 TOKENS = tuple((37 * i + 11) % VOCAB for i in range(23))
 SILENCE = Latents(audio=None, video=None)
-
-
-@cache
-def folder_of(family: str, shards: str = "1GB") -> Path:
-    """The public library's own folder of a random model; nobody changes it."""
-    folder = Path(mkdtemp(prefix="checkpoint-"))
-    random_model(family).save_pretrained(folder, max_shard_size=shards)
-    return folder
-
-
-@cache
-def public_of(family: str) -> Any:
-    """The public library's model, read back from its folder, all in float64."""
-    model = type(random_model(family)).from_pretrained(folder_of(family), dtype=samples.F64)
-    return in_float64(model.eval())
-
-
-@cache
-def model_of(family: str) -> WanStreamer:
-    """Our model from the same folder; nobody changes it."""
-    read = checkpoint.read(folder_of(family))
-    return checkpoint.initialise(preset_for(read), read, samples.F64).requires_grad_(False)
-
-
-def public_logits(family: str, tokens: tuple[int, ...]) -> Tensor:
-    logits: Tensor = public_of(family)(torch.tensor([tokens])).logits[0]
-    return logits
 
 
 @pytest.mark.parametrize("family", FAMILIES)
