@@ -114,6 +114,28 @@ def test_one_line_and_nothing_changed(mistake: str, folder: Path, capsys: Said) 
     assert Path("/dev/null").is_char_device()
 
 
+PORTS = {
+    "unknown port": (["--port", "nope"], "nope"),
+    "unknown mutant": (["--port", "mutant:nope"], "nope"),
+    "module that is missing": (["--port", "no.such:factory"], "no.such"),
+    "unknown profile": (["--profile", "nope"], "codec, session, split"),
+    "unknown clause": (["--clause", "WS-NO-1"], "WS-NO-1"),
+}
+
+
+@pytest.mark.parametrize("mistake", PORTS)
+def test_check_says_one_line(mistake: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is judged has to exist (WS-ERRORS-1)."""
+    arguments, expected = PORTS[mistake]
+    before = contents(folder)
+    assert cli.status_of(["check", *arguments]) == cli.USAGE_STATUS
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert expected in err
+    assert contents(folder) == before
+
+
 @pytest.mark.parametrize("command", ["walk", "--loud"])
 def test_no_such_command(command: str, capsys: Said) -> None:
     """WS-ERRORS-1"""
