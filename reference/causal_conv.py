@@ -8,6 +8,7 @@ Source: PAPER §1 asks for strictly causal VAEs and encoders; this form of them 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 import torch
@@ -22,32 +23,32 @@ TIME: Final = 2
 """The axis of time in [batch, channels, time, ...]."""
 
 
-class CausalLayer(nn.Module):
+class CausalLayer(nn.Module, ABC):
     """A layer with two forms: a streaming step with explicit state, and the whole clip at once.
 
     Modules hold parameters only. State is passed in and out, never kept (WS-CODEC-5).
     """
 
     @property
+    @abstractmethod
     def n_states(self) -> int:
         """How many tensors the state of this layer has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def init_state(self, batch: int) -> State:
         """The state before unit 0: zeros, newly made at every call (WS-CODEC-4)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(
         self, x: Float[Tensor, "b c_in t_in *grid_in"], state: State
     ) -> tuple[Float[Tensor, "b c_out t_out *grid_out"], State]:
         """One chunk of input of any length that is a multiple of the stride (WS-CODEC-5)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(
         self, x: Float[Tensor, "b c_in t_in *grid_in"]
     ) -> Float[Tensor, "b c_out t_out *grid_out"]:
         """The offline form: the whole clip from unit 0, without any state (WS-CODEC-5)."""
-        raise NotImplementedError
 
 
 class CausalConv(CausalLayer):
