@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import attrs
@@ -152,12 +151,7 @@ class Clip:
     def __enter__(self) -> Clip:  # noqa: PYI034 - shape checks in tests refuse Self
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     def close(self) -> None:

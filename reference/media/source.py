@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
-from types import TracebackType
 from typing import Final, Generic, Literal, TypeVar
 
 import attrs
@@ -115,12 +114,7 @@ class Source:
     def __enter__(self) -> Source:  # noqa: PYI034 - shape checks in tests refuse Self
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     def close(self) -> None:
