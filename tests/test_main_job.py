@@ -18,8 +18,8 @@ GOOD: dict[str, Any] = {
     "run split": {"units": 33, "frames_out": 132, "outputs_sha256": "aa"},
     "check reference": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
     "check split": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
-    "check --list": {"mutants": [{"name": "leak", "clause": "WS-CODEC-1"}]},
-    "check mutant:leak": {"verdict": "fail", "cases": [{"id": "c", "verdict": "fail"}]},
+    "check --list": {"mutants": [{"name": "pads-visible", "clause": "WS-LAYOUT-3"}]},
+    "check mutant:pads-visible": {"verdict": "fail", "cases": [{"id": "c", "verdict": "fail"}]},
 }
 
 # Answers by the words that tell a command apart; a failing verdict exits with 1.
@@ -67,8 +67,8 @@ def test_all_good_is_success(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("check split", {"cases": []}, "on 0 cases"),
         ("check split", {"verdict": "inconclusive"}, "verdict inconclusive"),
         ("check --list", {"mutants": []}, "none"),
-        ("check mutant:leak", {"verdict": "pass"}, "exit 0, not 1"),
-        ("check mutant:leak", {"cases": []}, "no case failed"),
+        ("check mutant:pads-visible", {"verdict": "pass"}, "exit 0, not 1"),
+        ("check mutant:pads-visible", {"cases": []}, "no case failed"),
     ],
 )
 def test_one_bad_answer_is_failure(

@@ -69,7 +69,7 @@ def test_the_terms_are_those_of_the_equations() -> None:
             for v, t in zip(vs, ts, strict=True)
         ]
         expected = torch.stack(mean).mean().item()
-        assert float(sums[name]) / counts[name] == pytest.approx(expected, rel=1e-12)
+        assert float(sums[name].detach()) / counts[name] == pytest.approx(expected, rel=1e-12)
 
 
 def test_targets_are_the_velocities_of_the_path() -> None:
