@@ -10,7 +10,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Phase(StrEnum):
+class Word(StrEnum):
+    """A word of the tables. Tables are looked up by words at every step, and the hash of an enum
+    is a Python function; that of its text is not."""
+
+    __hash__ = str.__hash__
+
+
+class Phase(Word):
     """Where a machine stands; `GAP` means that something missing was asked for already."""
 
     IDLE = "idle"
@@ -23,7 +30,7 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-class Event(StrEnum):
+class Event(Word):
     """What an input means to the machine that receives it, by its guards."""
 
     TIMER = "timer"
@@ -109,7 +116,7 @@ LOCAL_EVENTS = frozenset(
 """Events of our own making: out of place, they are our fault, all others the peer's."""
 
 
-class Action(StrEnum):
+class Action(Word):
     """What a row of a table does, in order."""
 
     DROP = "drop"

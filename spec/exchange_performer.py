@@ -52,7 +52,7 @@ class Appended:
     digest: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Performer(State):
     """The performer's state, of bounded size (WS-EXCHANGE-11).
 

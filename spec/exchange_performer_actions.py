@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from spec.exchange_effects import Append, Commit, Effect, Hold, Release, Reset, Send, Solve, Solved
 from spec.exchange_events import Action
 from spec.exchange_headers import latents_message
-from spec.exchange_machine import Act, closed, report_failure, send_close
+from spec.exchange_machine import Act, closed, evolve, report_failure, send_close
 from spec.exchange_message import Header, Hello, LatentsAck, LatentsNack, Open, SliceAck, SliceNack
 from spec.exchange_performer import Appended, Performer
 from spec.exchange_terms import slice_digest
@@ -28,7 +26,7 @@ def send_hello(state: Performer, _given: object) -> Done:
 
 def adopt_epoch(state: Performer, given: Open) -> Done:
     """Begin the epoch with an empty cache (WS-EXCHANGE-10)."""
-    state = attrs.evolve(
+    state = evolve(
         state,
         epoch=given.epoch,
         first_unit=given.unit,
@@ -44,13 +42,13 @@ def adopt_epoch(state: Performer, given: Open) -> Done:
 
 def hold(state: Performer, given: Header) -> Done:
     """Keep one part until its slice is sealed (WS-EXCHANGE-5)."""
-    return attrs.evolve(state, held=(*state.held, given.part)), (Hold(given),)
+    return evolve(state, held=(*state.held, given.part)), (Hold(given),)
 
 
 def append(state: Performer, given: Header) -> Done:
     """Append every held part at once (WS-EXCHANGE-5, WS-EXCHANGE-7)."""
     slice_ = Appended(unit=given.unit, parts=state.held, digest=slice_digest(state.held))
-    state = attrs.evolve(
+    state = evolve(
         state,
         appended=given.unit,
         kv_len=given.kv_len_after,
@@ -97,7 +95,7 @@ def keep_latents(state: Performer, given: Solved) -> Done:
     """Keep z_unit until it is acknowledged, with the digest of its slice (WS-EXCHANGE-9)."""
     digest = next(known.digest for known in state.recent if known.unit == given.unit)
     latents = latents_message(state.terms, state.epoch, given.unit, digest, given.digest)
-    return attrs.evolve(state, solved=given.unit, kept=(*state.kept, latents)), ()
+    return evolve(state, solved=given.unit, kept=(*state.kept, latents)), ()
 
 
 def send_latents(state: Performer, _given: object) -> Done:
@@ -126,7 +124,7 @@ def forget_latents(state: Performer, given: LatentsAck) -> Done:
     """Acknowledgements are cumulative (WS-EXCHANGE-9)."""
     released = tuple(Release(unit=kept.unit) for kept in state.kept if kept.unit <= given.unit)
     kept = tuple(kept for kept in state.kept if kept.unit > given.unit)
-    return attrs.evolve(state, kept=kept), released
+    return evolve(state, kept=kept), released
 
 
 ACTIONS: Final[Mapping[Action, Act[Performer]]] = {

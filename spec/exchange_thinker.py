@@ -44,7 +44,7 @@ class Sent:
     digest: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Thinker(State):
     """The thinker's state, of bounded size (WS-EXCHANGE-11).
 

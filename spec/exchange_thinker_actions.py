@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from spec.exchange_effects import (
     Commit,
     Decode,
@@ -25,7 +23,7 @@ from spec.exchange_effects import (
 )
 from spec.exchange_events import Action
 from spec.exchange_headers import slice_header
-from spec.exchange_machine import Act, closed, report_failure, send_close
+from spec.exchange_machine import Act, closed, evolve, report_failure, send_close
 from spec.exchange_message import Hello, Latents, LatentsAck, LatentsNack, Open, SliceAck, SliceNack
 from spec.exchange_terms import Terms, check_parts, slice_digest
 from spec.exchange_thinker import Sent, Thinker, to_send
@@ -36,7 +34,7 @@ Done = tuple[Thinker, tuple[Effect, ...]]
 def new_epoch(state: Thinker, given: Hello | PeerLost) -> Done:
     """Begin again, from a snapshot up to the last accepted latents (WS-EXCHANGE-10)."""
     old = () if state.snapshot is None else (Release(unit=state.snapshot.unit),)
-    state = attrs.evolve(
+    state = evolve(
         state,
         epoch=state.epoch + 1,
         incarnation=given.incarnation if isinstance(given, Hello) else state.incarnation,
@@ -67,12 +65,12 @@ def export(state: Thinker, _given: object) -> Done:
 def store(state: Thinker, given: Offered) -> Done:
     """Put the slice into the ring (WS-EXCHANGE-11)."""
     sent = _sent(state.terms, given, snapshot=False)
-    return attrs.evolve(state, ring=(*state.ring, sent), offered=given.unit), ()
+    return evolve(state, ring=(*state.ring, sent), offered=given.unit), ()
 
 
 def store_snapshot(state: Thinker, given: Exported) -> Done:
     """(WS-EXCHANGE-10)"""
-    return attrs.evolve(state, snapshot=_sent(state.terms, given, snapshot=True)), ()
+    return evolve(state, snapshot=_sent(state.terms, given, snapshot=True)), ()
 
 
 def refuse(state: Thinker, given: Offered) -> Done:
@@ -104,7 +102,7 @@ def take_latents(state: Thinker, given: Latents) -> Done:
     """Decode and commit once; having been solved, the slice was appended (WS-EXCHANGE-9)."""
     state, released = _acked(state, max(given.unit, state.acked))
     taken = (*state.taken, (given.unit, given.slice_digest, given.digest))
-    state = attrs.evolve(
+    state = evolve(
         state,
         ring=tuple(sent for sent in state.ring if sent.unit > given.unit),
         accepted=given.unit,
@@ -133,7 +131,7 @@ def send_latents_nack(state: Thinker, _given: object) -> Done:
 
 def mark_finishing(state: Thinker, _given: Finish) -> Done:
     """(WS-EXCHANGE-12)"""
-    return attrs.evolve(state, finishing=True), ()
+    return evolve(state, finishing=True), ()
 
 
 def _sent(terms: Terms, given: Offered | Exported, *, snapshot: bool) -> Sent:
@@ -154,9 +152,9 @@ def _send_from(state: Thinker, unit: int) -> tuple[Effect, ...]:
 
 def _acked(state: Thinker, unit: int) -> Done:
     if state.snapshot is None:
-        return attrs.evolve(state, acked=unit), ()
+        return evolve(state, acked=unit), ()
     released = (Release(unit=state.snapshot.unit),)
-    return attrs.evolve(state, acked=unit, snapshot=None), released
+    return evolve(state, acked=unit, snapshot=None), released
 
 
 ACTIONS: Final[Mapping[Action, Act[Thinker]]] = {
