@@ -34,7 +34,7 @@ class State:
 S = TypeVar("S", bound=State)
 
 if TYPE_CHECKING:
-    from attrs import evolve as evolve
+    from attrs import evolve as evolve  # noqa: PLC0414 - what a checker takes for exported
 else:
 
     def evolve(state: State, **changes: object) -> State:
