@@ -18,7 +18,7 @@ def judge_close(
     form: Form = "stream",
 ) -> str | None:
     """The port's ``form`` of ``script`` in ``dtype`` against the oracle's, one tensor."""
-    truth = context.oracle.truth(script, truth_form)
+    truth = context.oracle.truth(script, truth_form, dtype)
     actual = context.run(in_dtype(truth.script, dtype), form)
     return close(actual, truth.outputs, truth.naive, dtype, tensor)
 

@@ -18,12 +18,17 @@ from conformance.protocol import (
     CodecRequest,
     Hello,
     Json,
+    KvEntries,
+    KvExport,
+    LoadRequest,
+    MathRequest,
     OpenRequest,
     Port,
     Refusal,
     UnitInput,
     UnitOutput,
     Unsupported,
+    wire_dtype,
 )
 from conformance.shapes import codec_shapes, output_shapes
 from spec.errors import WanStreamerError
@@ -53,6 +58,16 @@ class Guard:
     def supports(self, feature: str) -> bool:
         return bool(_call("supports", lambda: self._port.supports(feature)))
 
+    def load(self, request: LoadRequest) -> str:
+        digest = _call("load", lambda: self._port.load(request))
+        _require(isinstance(digest, str), "load", f"a {type(digest).__name__}, not a digest")
+        return digest
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        where = f"math {request.op}"
+        results = _call(where, lambda: self._port.math(request))
+        return _checked_arrays(where, results)
+
     def open(self, request: OpenRequest) -> str:
         session = _call("open", lambda: self._port.open(request))
         _require(isinstance(session, str), "open", f"session id {session!r}, not a string")
@@ -68,9 +83,31 @@ class Guard:
         outputs = _call("finish", lambda: tuple(self._port.finish(session)))
         return self._checked("finish", session, outputs)
 
+    def reset(self, session: str) -> None:
+        _call("reset", lambda: self._port.reset(session))
+
     def close(self, session: str) -> None:
         self._requests.pop(session, None)
         _call("close", lambda: self._port.close(session))
+
+    def probe(
+        self, session: str, unit: UnitInput, points: Sequence[str] = ()
+    ) -> Mapping[str, Array]:
+        found = _call("probe", lambda: self._port.probe(session, unit, points))
+        missing = sorted(set(points) - set(found))
+        _require(not missing, "probe", f"no {missing}")
+        return _checked_arrays("probe", found)
+
+    def export_kv(self, session: str) -> KvExport:
+        state = _call("export_kv", lambda: self._port.export_kv(session))
+        _require(isinstance(state, KvExport), "export_kv", f"a {type(state).__name__}")
+        _require(bool(state.roles), "export_kv", "no cache at all")
+        for role, entries in state.roles.items():
+            _check_entries(f"export_kv: {role}", self._requests[session], entries)
+        return state
+
+    def import_kv(self, session: str, state: KvExport) -> None:
+        _call("import_kv", lambda: self._port.import_kv(session, state))
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> tuple[UnitOutput, ...]:
         outputs = _call("offline", lambda: tuple(self._port.offline(request, units)))
@@ -131,9 +168,29 @@ def _check_output(where: str, request: OpenRequest, output: UnitOutput) -> None:
         if shape is None:
             _require(array is None, place, "present, but the session has no such modality")
         else:
-            _check_array(place, array, shape, np.dtype(request.dtype))
+            _check_array(place, array, shape, wire_dtype(request.dtype))
     slots = output.logits.shape[0]
     _require(len(output.text) == slots, where, f"{len(output.text)} ids for {slots} text slots")
+
+
+def _check_entries(place: str, request: OpenRequest, entries: KvEntries) -> None:
+    _require(isinstance(entries, KvEntries), place, f"a {type(entries).__name__}, no KvEntries")
+    rows = entries.rows
+    _require(isinstance(rows, np.ndarray) and rows.ndim == 2, place, "rows are not a table")
+    _check_array(f"{place}: rows", rows, (rows.shape[0], 8), np.dtype("int64"))
+    sizes = preset_named(request.preset).backbone
+    shape = (sizes.n_layers, sizes.n_kv_heads, rows.shape[0], sizes.head_dim)
+    for name in ("keys", "values"):
+        array = getattr(entries, name)
+        _check_array(f"{place}: {name}", array, shape, wire_dtype(request.dtype))
+
+
+def _checked_arrays(where: str, arrays: object) -> Mapping[str, Array]:
+    _require(isinstance(arrays, Mapping), where, f"a {type(arrays).__name__}, not arrays by name")
+    assert isinstance(arrays, Mapping)
+    for name, array in arrays.items():
+        _require(isinstance(array, np.ndarray), where, f"{name} is a {type(array).__name__}")
+    return arrays
 
 
 def _check_array(

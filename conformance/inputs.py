@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from conformance import arrays, shapes
-from conformance.protocol import Array, DType, OpenRequest, UnitInput
+from conformance.protocol import Array, DType, OpenRequest, UnitInput, wire_dtype
 from conformance.recording import Script
 from spec import clock
 from spec.layout import Modalities
@@ -58,7 +58,7 @@ def _unit(preset: Preset, request: OpenRequest, k: int, seed: int, forced: bool)
     has = request.modalities
 
     def cast(array: Array) -> Array:
-        return sealed(array.astype(np.float32).astype(request.dtype))
+        return sealed(array.astype(np.float32).astype(wire_dtype(request.dtype)))
 
     def drawn(name: str, shape: shapes.Shape, gain: float) -> Array:
         return cast(gain * arrays.uniform(f"conformance/{seed}/{name}/{k}", shape))
@@ -131,7 +131,7 @@ def in_dtype(script: Script, dtype: DType) -> Script:
         return script
 
     def cast(array: Array | None) -> Array | None:
-        return None if array is None else sealed(array.astype(dtype))
+        return None if array is None else sealed(array.astype(wire_dtype(dtype)))
 
     units = tuple(
         attrs.evolve(

@@ -1,4 +1,4 @@
-"""Expected numbers: the oracle in float64, and how far its naive float32 runs are off.
+"""Expected numbers: the oracle in float64, and how far its naive runs in less are off.
 
 The oracle is a port too, reached by name; only our own is used today. What it was asked once is
 kept, so many ports can be judged against one oracle.
@@ -10,14 +10,14 @@ import attrs
 
 from conformance.guard import Guard
 from conformance.inputs import in_dtype, with_text_of
-from conformance.protocol import Array, CodecRequest, Port
+from conformance.protocol import Array, CodecRequest, DType, Port
 from conformance.recording import Form, Recorder, Recording, Script
 from conformance.wire import digest
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Truth:
-    """``script`` with the oracle's text forced, its true outputs, and the naive float32 ones.
+    """``script`` with the oracle's text forced, its true outputs, and the naive ones in a dtype.
 
     The agent's text is chosen by the float64 oracle and forced in every other run, so a greedy
     choice that flips at a rounding error never accuses a port (WS-CONFORMANCE-9).
@@ -35,23 +35,27 @@ class Oracle:
         guard = Guard(port)
         self._port = guard
         self.record = Recorder(guard, guard.hello().features)
-        self._truths: dict[tuple[Script, Form], Truth] = {}
+        self._truths: dict[tuple[Script, Form, DType], Truth] = {}
         self._parts: dict[str, Array] = {}
 
-    def truth(self, script: Script, form: Form = "offline") -> Truth:
-        """What ``script`` must give, by the oracle's ``form`` of it."""
+    def truth(self, script: Script, form: Form = "offline", dtype: DType = "float32") -> Truth:
+        """What ``script`` must give, by the oracle's ``form`` of it.
+
+        Args:
+            dtype: of the port; the naive runs are in it, for float64 in float32.
+        """
         # Scripts compare by identity, and the base scripts are made once.
-        key = script, form
+        key = script, form, naive_dtype(dtype)
         if key not in self._truths:
-            self._truths[key] = self._truth(script, form)
+            self._truths[key] = self._truth(*key)
         return self._truths[key]
 
-    def _truth(self, script: Script, form: Form) -> Truth:
+    def _truth(self, script: Script, form: Form, dtype: DType) -> Truth:
         free = self.record(in_dtype(script, "float64"), form)
         forced = with_text_of(script, tuple(unit.text for unit in free))
-        single = in_dtype(forced, "float32")
+        narrow = in_dtype(forced, dtype)
         forms: tuple[Form, ...] = ("stream",) if form == "stream" else ("stream", "offline")
-        naive = tuple(self.record(single, each) for each in forms)
+        naive = tuple(self.record(narrow, each) for each in forms)
         return Truth(script=forced, outputs=free, naive=naive)
 
     def codec(self, request: CodecRequest, data: Array) -> Array:
@@ -60,3 +64,8 @@ class Oracle:
         if key not in self._parts:
             self._parts[key] = self._port.codec(request, data)
         return self._parts[key]
+
+
+def naive_dtype(dtype: DType) -> DType:
+    """In what the naive reference is run to judge a port in ``dtype`` (WS-CONFORMANCE-9)."""
+    return "float32" if dtype == "float64" else dtype

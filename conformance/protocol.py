@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 import attrs
+import numpy as np
 import numpy.typing as npt
 
 from spec.errors import WanStreamerError
@@ -17,8 +18,8 @@ from spec.layout import Modalities
 from spec.sizes import Schedule
 
 Array = npt.NDArray[Any]
-DType = Literal["float32", "float64"]
-Profile = Literal["codec", "session", "split"]
+DType = Literal["float32", "float64", "bfloat16", "float16"]
+Profile = Literal["math", "codec", "session", "split", "latency"]
 Part = Literal[
     "video_codec.encode",
     "video_codec.decode",
@@ -30,7 +31,7 @@ Part = Literal[
 Json = dict[str, Any]
 
 PROTOCOL_VERSION: Final = 1
-PROFILES: Final[tuple[Profile, ...]] = ("codec", "session", "split")
+PROFILES: Final[tuple[Profile, ...]] = ("math", "codec", "session", "split", "latency")
 """In the order in which a port is best built (WS-CONFORMANCE-5)."""
 
 PARTS: Final[tuple[Part, ...]] = (
@@ -42,8 +43,20 @@ PARTS: Final[tuple[Part, ...]] = (
     "video_encoder",
 )
 
-OPTIONAL_FEATURES: Final = frozenset({"offline", "kv_digest", "float64"})
+DTYPES: Final[tuple[DType, ...]] = ("float32", "float64", "bfloat16", "float16")
+OPTIONAL_FEATURES: Final = frozenset(
+    {"offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
+)
 """What a conformant port may answer `Unsupported` to (WS-CONFORMANCE-3)."""
+
+
+def wire_dtype(dtype: DType) -> np.dtype[Any]:
+    """What arrays of a session cross the protocol in: float64 as it is, all others as float32.
+
+    A port rounds to its narrower dtype what comes in and widens what goes out, which loses
+    nothing; no language needs a bfloat16 array to speak the protocol (WS-CONFORMANCE-6).
+    """
+    return np.dtype("float64" if dtype == "float64" else "float32")
 
 
 class Unsupported(Exception):  # noqa: N818 - a reply, not an error
@@ -63,7 +76,8 @@ class Hello:
     """A port's first answer: who it is and what it claims (WS-CONFORMANCE-2).
 
     ``deterministic``: the same commands give the same bits. ``features`` names the commands it
-    answers: "session", "offline", "codec", "exchange", "kv_digest".
+    answers: "math", "codec", "session" (open, step, finish, close), "exchange", and the optional
+    "offline", "kv_digest", "kv_transfer" (export_kv, import_kv), "reset", "probe".
     ``exact_split``: its thinker and performer reproduce the oracle's single process bit by bit in
     float64; only our own split claims it, everyone else is held to class C (WS-CONFORMANCE-9).
     """
@@ -140,6 +154,55 @@ class CodecRequest:
     weights: Literal["recipe"] = "recipe"
 
 
+@attrs.frozen(kw_only=True)
+class LoadRequest:
+    """Which weights to have ready: the recipe's, of a preset (WS-RECIPE-3)."""
+
+    preset: str
+    dtype: DType
+    weights: Literal["recipe"] = "recipe"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MathRequest:
+    """One formula of the specification on given numbers (WS-CONFORMANCE-16).
+
+    ``op`` is a name of `conformance.math_ops.OPS`; ``arguments`` are plain values, ``tensors`` the
+    named arrays it works on, in the wire form of ``dtype``.
+    """
+
+    op: str
+    dtype: DType
+    arguments: Mapping[str, Any]
+    tensors: Mapping[str, Array]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class KvEntries:
+    """Entries of one role's cache, in canonical order (WS-STREAMING-5, WS-CONFORMANCE-17).
+
+    ``rows`` int64 [n, 8]: unit, segment, modality, slot, t, h, w, pad (WS-LAYOUT-2). ``keys``
+    (rotated) and ``values`` [layers, kv_heads, n, head_dim], in the wire form of the session.
+    """
+
+    rows: Array
+    keys: Array
+    values: Array
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class KvExport:
+    """A session between two units (WS-CONFORMANCE-17).
+
+    ``unit``: the next one. ``roles``: the caches, "thinker" and "performer". ``extra``: all else
+    that the port needs to go on, under names of its own; nobody but the port reads it.
+    """
+
+    unit: int
+    roles: Mapping[str, KvEntries]
+    extra: Mapping[str, Array]
+
+
 class Port(Protocol):
     """The commands (WS-CONFORMANCE-1). Any of them may raise `Unsupported` or `Refusal`."""
 
@@ -147,6 +210,14 @@ class Port(Protocol):
 
     def supports(self, feature: str) -> bool:
         """False for every feature that the port has never heard of (WS-CONFORMANCE-3)."""
+        ...
+
+    def load(self, request: LoadRequest) -> str:
+        """Have weights ready; returns their digest, lower-case hexadecimal (WS-RECIPE-7)."""
+        ...
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        """One formula; the results by name (WS-CONFORMANCE-16)."""
         ...
 
     def open(self, request: OpenRequest) -> str:
@@ -161,7 +232,26 @@ class Port(Protocol):
         """The outputs still in the pipeline."""
         ...
 
+    def reset(self, session: str) -> None:
+        """The session as it was when it was opened, before unit 0 (WS-CONFORMANCE-17)."""
+        ...
+
     def close(self, session: str) -> None: ...
+
+    def probe(self, session: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        """Named intermediate tensors of the step that would take ``unit``; all that the port has
+        if ``points`` is empty. The session is left as it was (WS-CONFORMANCE-18)."""
+        ...
+
+    def export_kv(self, session: str) -> KvExport:
+        """Everything that a session is; later steps do not change what was exported
+        (WS-CONFORMANCE-17)."""
+        ...
+
+    def import_kv(self, session: str, state: KvExport) -> None:
+        """Make a session, opened with the same request, what the exported one was
+        (WS-CONFORMANCE-17)."""
+        ...
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
         """The offline form: whole sequence, dense mask, no cache."""

@@ -17,7 +17,12 @@ from conformance.protocol import Array, DType
 RMS_FACTOR: Final = 1.5
 MAX_FACTOR: Final = 3.0
 FLOOR_ULP: Final = 2.0
-EPS: Final[dict[DType, float]] = {"float32": 2.0**-23, "float64": 2.0**-52}
+EPS: Final[dict[DType, float]] = {
+    "float32": 2.0**-23,
+    "float64": 2.0**-52,
+    "bfloat16": 2.0**-7,
+    "float16": 2.0**-10,
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -58,15 +63,15 @@ def budget(truth: Array, naive: Sequence[Array], dtype: DType) -> Budget:
 
     Args:
         truth: the oracle's float64 numbers.
-        naive: what the naive reference gives in float32, in one or more forms; the worst counts.
-        dtype: of the port. Float64 has no wider truth to measure a naive error against, so the
-            float32 error is scaled by the ratio of the two epsilons, and doubled because truth
-            and port both carry it.
+        naive: what the naive reference gives in ``dtype``, in one or more forms; the worst counts.
+        dtype: of the port. Float64 has no wider truth to measure a naive error against: ``naive``
+            is float32 then, and its error is scaled by the ratio of the two epsilons, and doubled
+            because truth and port both carry it.
     """
     errors = [n.astype(np.float64) - truth for n in naive]
     scale = float(np.max(np.abs(truth), initial=0.0))
     floor = FLOOR_ULP * EPS[dtype] * scale
-    ratio = 1.0 if dtype == "float32" else 2.0 * EPS["float64"] / EPS["float32"]
+    ratio = 2.0 * EPS["float64"] / EPS["float32"] if dtype == "float64" else 1.0
     worst_rms = max((_rms(e) for e in errors), default=0.0)
     worst_max = max((float(np.max(np.abs(e), initial=0.0)) for e in errors), default=0.0)
     return Budget(

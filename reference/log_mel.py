@@ -61,12 +61,16 @@ def log_mel_whole(x: Float[Tensor, "b samples"], sizes: Encoders) -> Float[Tenso
 def scaled_log_mel(
     windows: Float[Tensor, "b frames window"], sizes: Encoders
 ) -> Float[Tensor, "b mels frames"]:
-    """(log10(max(mel · |rfft(hann · x)|², 1e-10)) + 4) / 4 (WS-ENCODER-3, WS-ENCODER-5)."""
-    spectrum = torch.fft.rfft(windows * hann(sizes.mel_window, windows.dtype), dim=2)
+    """(log10(max(mel · |rfft(hann · x)|², 1e-10)) + 4) / 4 (WS-ENCODER-3, WS-ENCODER-5).
+
+    In float32 at least: a power of 1e-10 is zero in float16.
+    """
+    wide = windows if windows.dtype == torch.float64 else windows.float()
+    spectrum = torch.fft.rfft(wide * hann(sizes.mel_window, wide.dtype), dim=2)
     power = spectrum.real.square() + spectrum.imag.square()
-    filters = mel_filters(sizes.n_mels, sizes.mel_window, windows.dtype)
+    filters = mel_filters(sizes.n_mels, sizes.mel_window, wide.dtype)
     mel = torch.einsum("bfk,mk->bmf", power, filters)
-    return (mel.clamp(min=POWER_FLOOR).log10() + 4) / 4
+    return ((mel.clamp(min=POWER_FLOOR).log10() + 4) / 4).to(windows.dtype)
 
 
 @cache

@@ -10,7 +10,8 @@ import numpy as np
 
 from conformance import arrays
 from conformance.case import Case, Check, Context, Tolerance
-from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal
+from conformance.oracle import naive_dtype
+from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
 from conformance.tolerance import budget, exceeds, first_difference, same_bits
 from spec import clock
@@ -24,7 +25,7 @@ PLANS: Final = (OFFLINE, (UNITS,), UNIT_BY_UNIT, (1, 2, 1), (3, 1))
 def codec_input(context: Context, part: Part, dtype: DType, units: int = UNITS) -> Array:
     """The same numbers for every plan: float32 values in (-1, 1)."""
     shape, _ = codec_shapes(context.preset, part, units)
-    return arrays.uniform(f"conformance/{part}", shape).astype(np.float32).astype(dtype)
+    return arrays.uniform(f"conformance/{part}", shape).astype(np.float32).astype(wire_dtype(dtype))
 
 
 def _run(context: Context, part: Part, dtype: DType, plan: tuple[int, ...], data: Array) -> Array:
@@ -54,7 +55,8 @@ def _equals_offline(
 ) -> str | None:
     actual = _run(context, part, dtype, plan, codec_input(context, part, dtype))
     truth = _oracle(context, part, "float64")
-    reason = exceeds(actual, truth, budget(truth, [_oracle(context, part, "float32")], dtype))
+    naive = _oracle(context, part, naive_dtype(dtype))
+    reason = exceeds(actual, truth, budget(truth, [naive], dtype))
     return None if reason is None else f"{part} in chunks {list(plan) or 'offline'}: {reason}"
 
 

@@ -17,6 +17,9 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Json,
+    KvExport,
+    LoadRequest,
+    MathRequest,
     OpenRequest,
     Port,
     UnitInput,
@@ -65,9 +68,33 @@ class PatchedPort(ReferencePort):
             for where, name, value in saved:
                 setattr(where, name, value)
 
+    def load(self, request: LoadRequest) -> str:
+        with self._at_work():
+            return super().load(request)
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        with self._at_work():
+            return super().math(request)
+
     def open(self, request: OpenRequest) -> str:
         with self._at_work():
             return super().open(request)
+
+    def reset(self, session_id: str) -> None:
+        with self._at_work():
+            super().reset(session_id)
+
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        with self._at_work():
+            return super().probe(session_id, unit, points)
+
+    def export_kv(self, session_id: str) -> KvExport:
+        with self._at_work():
+            return super().export_kv(session_id)
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        with self._at_work():
+            super().import_kv(session_id, state)
 
     def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
         with self._at_work():

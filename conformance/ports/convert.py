@@ -26,8 +26,10 @@ def tensor_of(array: Array | None) -> Tensor | None:
 
 
 def array_of(tensor: Tensor) -> Array:
-    """A C-ordered array that may share the tensor's memory; nothing of ours writes to it again."""
-    return tensor.detach().contiguous().numpy()
+    """A C-ordered array in its wire dtype that may share the tensor's memory; nothing of ours
+    writes to it again."""
+    wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    return wide.detach().contiguous().numpy()
 
 
 def user_of(unit: UnitInput) -> UserUnit:

@@ -9,14 +9,19 @@ from functools import cache
 import attrs
 import torch
 
+from conformance.base_port import BasePort
 from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
 from conformance.ports.parts import run_part
+from conformance.ports.probing import probed
+from conformance.ports.transfer import exported, imported
 from conformance.protocol import (
     Array,
     CodecRequest,
     DType,
     Hello,
     Json,
+    KvExport,
+    LoadRequest,
     OpenRequest,
     UnitInput,
     UnitOutput,
@@ -32,7 +37,12 @@ from spec.exchange_performer import Performer
 from spec.presets import preset_named
 from spec.session import SessionConfig
 
-TORCH_DTYPE: Mapping[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+TORCH_DTYPE: Mapping[DType, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @cache
@@ -53,7 +63,7 @@ class Opened:
     state: SessionState
 
 
-class ReferencePort:
+class ReferencePort(BasePort):
     """See `conformance.protocol.Port` (WS-CONFORMANCE-1)."""
 
     name = "reference"
@@ -73,13 +83,18 @@ class ReferencePort:
             profiles=("codec", "session", "split"),
             dtypes=("float32", "float64"),
             deterministic=True,
-            features=("codec", "session", "offline", "kv_digest", "exchange"),
+            features=(
+                "codec",
+                "session",
+                "offline",
+                "exchange",
+                "kv_digest",
+                "kv_transfer",
+                "reset",
+                "probe",
+            ),
             exact_split=True,
         )
-
-    def supports(self, feature: str) -> bool:
-        hello = self.hello()
-        return feature in hello.features or feature in hello.dtypes
 
     def open(self, request: OpenRequest) -> str:
         model, config = self.model(request), config_of(request)
@@ -88,7 +103,10 @@ class ReferencePort:
             self.sessions[name] = Opened(model, config, session.open_session(model, config))
         return name
 
-    def model(self, request: OpenRequest | CodecRequest) -> WanStreamer:
+    def load(self, request: LoadRequest) -> str:
+        return recipe.weights_sha256(self.model(request))
+
+    def model(self, request: OpenRequest | CodecRequest | LoadRequest) -> WanStreamer:
         """The model a request is about."""
         return model_of(request.preset, request.dtype)
 
@@ -116,6 +134,33 @@ class ReferencePort:
 
     def close(self, session_id: str) -> None:
         self.sessions.pop(session_id, None)
+
+    def reset(self, session_id: str) -> None:
+        opened = self.opened(session_id)
+        with torch.no_grad():
+            opened.state = session.open_session(opened.model, opened.config)
+
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        opened = self.opened(session_id)
+        with torch.no_grad(), probed(opened.model, points) as found:
+            session.step(
+                opened.model,
+                opened.config,
+                opened.state,
+                user_of(unit),
+                noise_of(unit),
+                unit.agent_text,
+            )
+        return found
+
+    def export_kv(self, session_id: str) -> KvExport:
+        return exported(self.opened(session_id).state)
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        opened = self.opened(session_id)
+        with torch.no_grad():
+            fresh = session.open_session(opened.model, opened.config)
+            opened.state = imported(state, fresh)
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
         texts = [u.agent_text for u in units if u.agent_text is not None]

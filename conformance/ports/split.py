@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
+from conformance.base_port import BasePort
 from conformance.ports.convert import config_of, noise_of, output_of, user_of
 from conformance.protocol import (
-    Array,
     Hello,
     Json,
     OpenRequest,
     UnitInput,
     UnitOutput,
-    Unsupported,
 )
 from conformance.receiver import answer
 from optimized.split import SplitEngine
@@ -28,7 +26,7 @@ from spec import exchange
 from spec.errors import PortError
 
 
-class SplitPort:
+class SplitPort(BasePort):
     """See `conformance.protocol.Port` (WS-CONFORMANCE-1, WS-STREAMING-11)."""
 
     name = "split"
@@ -47,10 +45,6 @@ class SplitPort:
             features=("session", "exchange", "kv_digest"),
             exact_split=True,
         )
-
-    def supports(self, feature: str) -> bool:
-        hello = self.hello()
-        return feature in hello.features or feature in hello.dtypes
 
     def open(self, request: OpenRequest) -> str:
         name = f"{self.name}-{next(self._ids)}"
@@ -78,12 +72,6 @@ class SplitPort:
         engine = self._engines.pop(session, None)
         if engine is not None:
             engine.__exit__(None, None, None)
-
-    def offline(self, *_: Any) -> Sequence[UnitOutput]:
-        raise Unsupported("offline")
-
-    def codec(self, *_: Any) -> Array:
-        raise Unsupported("codec")
 
     def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
         """By the very table that the performer's driver runs (WS-EXCHANGE-6)."""

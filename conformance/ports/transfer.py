@@ -1,0 +1,99 @@
+"""A session of the reference as plain arrays, and back (WS-CONFORMANCE-17)."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+from conformance.ports.convert import array_of
+from conformance.protocol import Array, KvEntries, KvExport
+from reference import kv_cache
+from reference.kv_cache import KEY_COLUMNS, KVEntries
+from reference.performer import PerformerState
+from reference.session import SessionState
+from reference.token_table import COLUMNS, TokenTable
+from reference.units import Latents
+from spec.errors import PortError
+
+CODECS = ("video_encoder", "audio_encoder", "video_decoder", "audio_decoder")
+"""The streaming states of a thinker, each a tuple of tensors."""
+
+
+def exported(state: SessionState) -> KvExport:
+    """All of ``state``; the arrays are copies."""
+    extra: dict[str, Array] = {"last_hidden": _copy(state.thinker.last_hidden)}
+    for name in CODECS:
+        for i, tensor in enumerate(getattr(state.thinker, name)):
+            extra[f"{name}.{i}"] = _copy(tensor)
+    if state.uncommitted is not None:
+        for name, latents in attrs.asdict(state.uncommitted, recurse=False).items():
+            if latents is not None:
+                extra[f"uncommitted.{name}"] = _copy(latents)
+    roles = {
+        "thinker": _entries(state.thinker.cache),
+        "performer": _entries(state.performer.cache),
+    }
+    return KvExport(unit=state.unit, roles=roles, extra=extra)
+
+
+def imported(export: KvExport, fresh: SessionState) -> SessionState:
+    """The state that was exported.
+
+    Args:
+        fresh: of a session opened with the same request; it has the structure.
+
+    Raises:
+        PortError: something is missing, or of another shape.
+    """
+    if set(export.roles) != {"thinker", "performer"}:
+        raise PortError("exported roles", sorted(export.roles), "thinker and performer")
+
+    def tensor(name: str, like: Tensor) -> Tensor:
+        array = export.extra.get(name)
+        shape = None if array is None else array.shape
+        if array is None or shape != tuple(like.shape):
+            raise PortError(f"exported {name}", shape, f"shape {tuple(like.shape)}")
+        return torch.tensor(array).to(like.dtype)
+
+    codecs = {
+        name: tuple(
+            tensor(f"{name}.{i}", like) for i, like in enumerate(getattr(fresh.thinker, name))
+        )
+        for name in CODECS
+    }
+    dtype = fresh.thinker.last_hidden.dtype
+    thinker = attrs.evolve(
+        fresh.thinker,
+        cache=_cache(export.roles["thinker"], dtype),
+        last_hidden=tensor("last_hidden", fresh.thinker.last_hidden),
+        **codecs,
+    )
+    performer = PerformerState(_cache(export.roles["performer"], dtype))
+    latents = {
+        name: None if array is None else torch.tensor(array).to(dtype)
+        for name in ("audio", "video")
+        for array in (export.extra.get(f"uncommitted.{name}"),)
+    }
+    uncommitted = None if export.unit == 0 else Latents(**latents)
+    return SessionState(thinker, performer, export.unit, uncommitted)
+
+
+def _copy(tensor: Tensor) -> Array:
+    return array_of(tensor).copy()
+
+
+def _entries(cache: KVEntries) -> KvEntries:
+    kept = kv_cache.take(cache, kv_cache.canonical_order(cache.table))
+    rows = kept.table.cells[:, :KEY_COLUMNS]
+    return KvEntries(rows=_copy(rows), keys=_copy(kept.k), values=_copy(kept.v))
+
+
+def _cache(entries: KvEntries, dtype: torch.dtype) -> KVEntries:
+    rows = torch.tensor(entries.rows)
+    # What is in a cache is clean: not noisy, no solver step, τ = 0.
+    clean = torch.zeros(len(rows), len(COLUMNS) - KEY_COLUMNS, dtype=torch.int64)
+    table = TokenTable(torch.cat((rows, clean), dim=1), torch.zeros(len(rows), dtype=torch.float64))
+    return KVEntries(
+        table, torch.tensor(entries.keys).to(dtype), torch.tensor(entries.values).to(dtype)
+    )
