@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from spec.exchange import PERFORMER, THINKER, performer, step, thinker
+from simulator.world_machines import Machines
+from spec.exchange import performer, step, thinker
 from spec.exchange_effects import (
     Append,
     Closed,
@@ -38,7 +39,6 @@ from spec.exchange_effects import (
     Timer,
 )
 from spec.exchange_events import Phase
-from spec.exchange_machine import Machine
 from spec.exchange_message import Header, Message
 from spec.exchange_performer import Performer
 from spec.exchange_terms import Part, Range, Terms, slice_digest
@@ -55,14 +55,6 @@ BY_LAYER_AND_HEAD: Shards = (((0, 1), (0, 2)), ((1, 2), (0, 1)), ((1, 2), (1, 2)
 
 class Violated(AssertionError):  # noqa: N818 - a property, not an error of the code under test
     """The exchange did what it must never do, or did not do what it must."""
-
-
-@attrs.frozen(kw_only=True)
-class Machines:
-    """The pair under test: the true one, or one with a seeded defect."""
-
-    thinker: Machine[Thinker] = THINKER
-    performer: Machine[Performer] = PERFORMER
 
 
 def terms(schedule: Schedule = "overlapped", window: int | None = None) -> Terms:
