@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import attrs
-from exchange_world import BY_LAYER, UNSHARDED, Machines, Shards, digest_of, parts_of, terms
 
+from simulator.world_machines import Machines
+from simulator.world_small import BY_LAYER, UNSHARDED, Shards, digest_of, parts_of, terms
 from spec.exchange import performer, step
 from spec.exchange_effects import (
     Corrupt,

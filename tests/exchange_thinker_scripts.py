@@ -19,8 +19,9 @@ from exchange_scripts import (
     in_words,
     sends,
 )
-from exchange_world import UNSHARDED, Machines, digest_of, parts_of
 
+from simulator.world_machines import Machines
+from simulator.world_small import UNSHARDED, digest_of, parts_of
 from spec.exchange import step, thinker
 from spec.exchange_effects import Corrupt, Exported, Finish, Offered, PeerLost, Timer
 from spec.exchange_headers import latents_message

@@ -9,14 +9,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import exchange_world as net
 import pytest
 from exchange_scripts import PERFORMER_SCRIPTS, Script, play_performer
-from exchange_search import MESSAGE_FAULTS, every_order, random_session
+from exchange_search import random_session
 from exchange_thinker_scripts import THINKER_SCRIPTS, play_thinker
-from exchange_world import Machines
 
+from simulator import world_small as net
 from simulator.seeded_defects import SEEDED_DEFECTS
+from simulator.world_machines import Machines
+from simulator.world_orders import MESSAGE_FAULTS, every_order
 from spec.errors import ExchangeError
 from spec.exchange import PERFORMER
 

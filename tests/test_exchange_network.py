@@ -6,13 +6,15 @@ import random
 from collections import Counter
 
 import attrs
-import exchange_world as net
 import pytest
-from exchange_search import MESSAGE_FAULTS, PERFORMER_FAULTS, random_session
-from exchange_world import Machines, Shards
+from exchange_search import random_session
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from simulator import world_small as net
+from simulator.world_machines import Machines
+from simulator.world_orders import MESSAGE_FAULTS, PERFORMER_FAULTS
+from simulator.world_small import Shards
 from spec.exchange_events import Event
 from spec.exchange_message import Header
 from spec.exchange_terms import Terms

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import exchange_world as net
 import pytest
-from exchange_search import MESSAGE_FAULTS, every_order, faulty_moves, run_of
-from exchange_world import Machines
 
+from simulator import world_small as net
+from simulator.world_machines import Machines
+from simulator.world_orders import MESSAGE_FAULTS, every_order, faulty_moves, run_of
 from spec.sizes import Schedule
 
 

@@ -13,8 +13,8 @@ from exchange_scripts import (
     solved,
 )
 from exchange_thinker_scripts import SAID_HELLO, THINKER_SCRIPTS, offered, play_thinker
-from exchange_world import Machines
 
+from simulator.world_machines import Machines
 from spec.errors import ExchangeError
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
 from spec.exchange_effects import Corrupt, Exported, Fail, Fault, Finish, Input, Timer

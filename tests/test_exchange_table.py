@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import exchange_world as net
 import pytest
 from exchange_scripts import PERFORMER_SCRIPTS, TERMS
-from exchange_search import faulty_moves
 from exchange_thinker_scripts import THINKER_SCRIPTS
-from exchange_world import Machines, World
 
+from simulator import world_small as net
+from simulator.world_machines import Machines
+from simulator.world_orders import faulty_moves
+from simulator.world_small import World
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
 from spec.exchange_document import document
 from spec.exchange_effects import Fail

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from exchange_scripts import sends
-from exchange_world import terms
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from optimized.slice_payload import (
     unpack_latents,
     unpack_slice,
 )
+from simulator.world_small import terms
 from spec.errors import ExchangeError
 from spec.exchange_headers import slice_header
 from spec.exchange_terms import DTYPE_BYTES, Part, Terms, latents_bytes, whole

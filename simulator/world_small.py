@@ -1,7 +1,8 @@
-"""Both machines joined by a network that a test controls, with the caches they would fill.
+"""A session as a value: both machines, what is under way, and the caches they would fill.
 
-A `World` is a value: every move gives another one. Whatever the exchange must never do raises
-`Violated`, so the same world serves random faults, exhaustive search and seeded defects.
+Every move gives another `World`; there is no time, only order. Whatever the exchange must never do
+raises `Violated`, so the same world serves random faults, exhaustive search and seeded defects
+(WS-FAULTS-9). Source: CHOICE (design §13, small-scope enumeration).
 """
 
 from __future__ import annotations
