@@ -11,9 +11,11 @@ from conformance.inputs import base
 from conformance.protocol import OPTIONAL_FEATURES, PROFILES, PROTOCOL_VERSION, Profile, Refusal
 
 FEATURES_OF: dict[Profile, tuple[str, ...]] = {
+    "math": ("math",),
     "codec": ("codec",),
     "session": ("session",),
     "split": ("session", "exchange"),
+    "latency": ("session",),
 }
 """Commands that a profile cannot do without (WS-CONFORMANCE-5)."""
 
