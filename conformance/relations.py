@@ -9,9 +9,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from conformance.measure import note_drift
 from conformance.protocol import Array, DType
 from conformance.recording import TENSORS, Recording
 from conformance.tolerance import budget, exceeds, first_difference, same_bits
+
+DRIFT_UNITS = 8
+"""From so many units on, the error of each unit is worth a curve."""
 
 
 def same(
@@ -51,5 +55,9 @@ def close(
     if a is None or t is None:
         return None
     forms = [n for n in (stacked(r, tensor) for r in naive) if n is not None]
-    reason = exceeds(a, t, budget(t, forms, dtype))
+    allowed = budget(t, forms, dtype)
+    if len(actual) >= DRIFT_UNITS:
+        errors = [float(np.max(np.abs(x - y), initial=0.0)) for x, y in zip(a, t, strict=True)]
+        note_drift(tensor, errors, [allowed.max] * len(errors))
+    reason = exceeds(a, t, allowed, tensor, dtype)
     return None if reason is None else f"{tensor} [unit, ...] {reason}"

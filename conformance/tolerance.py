@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 import numpy as np
 
+from conformance.measure import Closeness, note_closeness
 from conformance.protocol import Array, DType
 
 RMS_FACTOR: Final = 1.5
@@ -79,19 +80,44 @@ def budget(truth: Array, naive: Sequence[Array], dtype: DType) -> Budget:
     )
 
 
-def exceeds(actual: Array, truth: Array, allowed: Budget) -> str | None:
-    """Why ``actual`` breaks class C, or None: the worst element, and by how much."""
+def exceeds(
+    actual: Array, truth: Array, allowed: Budget, tensor: str = "", dtype: str = ""
+) -> str | None:
+    """Why ``actual`` breaks class C, or None: the worst element, and by how much.
+
+    Args:
+        tensor: its name, for the numbers that go into the report.
+        dtype: of the session, where it is not that of ``actual``.
+    """
     error = np.abs(actual.astype(np.float64) - truth)
-    if not np.isfinite(error).all():
-        index = [int(i) for i in np.argwhere(~np.isfinite(error))[0]]
-        return f"not finite at {index}"
+    finite = bool(np.isfinite(error).all())
     rms, largest = _rms(error), float(np.max(error, initial=0.0))
+    place = np.argmax(error if finite else ~np.isfinite(error)) if error.size else None
+    worst = () if place is None else np.unravel_index(int(place), error.shape)
+    index = tuple(int(i) for i in worst)
+    got, wanted = (float(actual[index]), float(truth[index])) if error.size else (0.0, 0.0)
+
+    def measured() -> Closeness:
+        return Closeness(
+            tensor=tensor,
+            dtype=dtype or str(actual.dtype),
+            rms=rms,
+            rms_budget=allowed.rms,
+            max=largest,
+            max_budget=allowed.max,
+            worst=index,
+            actual=got,
+            expected=wanted,
+        )
+
+    note_closeness(measured)
+    if not finite:
+        return f"not finite at {list(index)}"
     if rms <= allowed.rms and largest <= allowed.max:
         return None
-    worst = np.unravel_index(int(np.argmax(error)), error.shape)
     return (
-        f"at {[int(i) for i in worst]}: {float(actual[worst]):.9g} against"
-        f" {float(truth[worst]):.9g}; max error {largest:.3g} (budget {allowed.max:.3g}),"
+        f"at {list(index)}: {got:.9g} against"
+        f" {wanted:.9g}; max error {largest:.3g} (budget {allowed.max:.3g}),"
         f" rms {rms:.3g} (budget {allowed.rms:.3g})"
     )
 
