@@ -14,7 +14,7 @@ from conformance.recording import Recorder
 from spec.presets import preset_named
 from spec.sizes import Preset
 
-Tolerance = Literal["A", "C"]
+Tolerance = Literal["A", "B", "C"]
 
 
 class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error

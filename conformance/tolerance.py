@@ -1,7 +1,8 @@
 """Tolerance classes: how far from the expected numbers a clause lets a port go (WS-CONFORMANCE-9).
 
-A clause names its class; a port never chooses. Class A is bit-exact. Class C bounds the error
-against float64 truth by that of the same-dtype naive reference. Source: CHOICE (design §12).
+A clause names its class; a port never chooses. Class A is bit-exact. Class B bounds each element
+in units in the last place. Class C bounds the error against float64 truth by that of the
+same-dtype naive reference. Source: CHOICE (design §12).
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ EPS: Final[dict[DType, float]] = {
     "bfloat16": 2.0**-7,
     "float16": 2.0**-10,
 }
+
+
+SMALLEST: Final[dict[DType, float]] = {
+    "float32": 2.0**-126,
+    "float64": 2.0**-1022,
+    "bfloat16": 2.0**-126,
+    "float16": 2.0**-22,
+}
+"""Class B asks for nothing below: subnormals may be flushed to zero, in float16 the last of
+them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +89,57 @@ def budget(truth: Array, naive: Sequence[Array], dtype: DType) -> Budget:
     return Budget(
         rms=RMS_FACTOR * ratio * worst_rms + floor, max=MAX_FACTOR * ratio * worst_max + floor
     )
+
+
+def elementwise(
+    actual: Array,
+    truth: Array,
+    ulp: float,
+    dtype: DType,
+    *,
+    scale: Array | None = None,
+    slack: float | Array = 0.0,
+    tensor: str = "",
+) -> str | None:
+    """Why ``actual`` breaks class B, or None: the element that is furthest outside.
+
+    Args:
+        truth: float64.
+        ulp: allowed units in the last place of ``dtype``.
+        scale: float64, of what they are units, element by element: the sum of the absolute values
+            of the terms that make the element; |truth| if None.
+        slack: allowed beside them, absolute, where the formula names a rounding of its own.
+        tensor: its name, for the numbers that go into the report.
+    """
+    error = np.abs(actual.astype(np.float64) - truth)
+    size = np.abs(truth) if scale is None else scale
+    allowed = np.broadcast_to(ulp * EPS[dtype] * size + slack + SMALLEST[dtype], error.shape)
+    over = np.where(np.isfinite(error), error / allowed, np.inf)
+    place = int(np.argmax(over)) if error.size else None
+    index = () if place is None else tuple(int(i) for i in np.unravel_index(place, error.shape))
+    got, wanted, off, limit = (
+        (0.0,) * 4 if place is None else (float(a[index]) for a in (actual, truth, error, allowed))
+    )
+
+    def measured() -> Closeness:
+        return Closeness(
+            tensor=tensor,
+            dtype=dtype,
+            rms=_rms(error),
+            rms_budget=_rms(allowed),
+            max=off,
+            max_budget=limit,
+            worst=index,
+            actual=got,
+            expected=wanted,
+        )
+
+    note_closeness(measured)
+    if place is None or over[index] <= 1.0:
+        return None
+    if not np.isfinite(error[index]):
+        return f"not finite at {list(index)}: {got} against {wanted:.9g}"
+    return f"at {list(index)}: {got:.9g} against {wanted:.9g}; error {off:.3g} (budget {limit:.3g})"
 
 
 def exceeds(
