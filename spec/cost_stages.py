@@ -22,10 +22,15 @@ from spec.sizes import Backbone, Preset
 
 @attrs.frozen
 class Work:
-    """FLOPs of one pass and the elements it reads and writes (WS-COST-2, WS-COST-4)."""
+    """FLOPs of one pass and the elements it reads and writes (WS-COST-2, WS-COST-4).
+
+    ``weights``: how many of ``elements`` are parameters, which a batch of sessions reads once
+    (WS-FLEET-3).
+    """
 
     flops: int
     elements: int
+    weights: int = 0
 
 
 Stages = Mapping[str, tuple[Work, ...]]
@@ -179,10 +184,9 @@ def transformer(backbone: Backbone, n: int, context: int) -> Work:
     attention = 4 * n * (context + n) * width
     kv = cost.kv_bytes_per_token(backbone, 1) * (context + n)
     activations = backbone.n_layers * n * sum(rows + cols for rows, cols in matrices)
-    return Work(
-        backbone.n_layers * (products + attention),
-        cost.backbone_parameters(backbone) + kv + activations,
-    )
+    weights = cost.backbone_parameters(backbone)
+    flops = backbone.n_layers * (products + attention)
+    return Work(flops, weights + kv + activations, weights)
 
 
 def linear(n: int, inputs: int, outputs: int, *, bias: bool = True) -> Work:
@@ -190,7 +194,7 @@ def linear(n: int, inputs: int, outputs: int, *, bias: bool = True) -> Work:
     if n == 0:
         return Work(0, 0)
     weights = inputs * outputs + (outputs if bias else 0)
-    return Work(2 * n * inputs * outputs, weights + n * (inputs + outputs))
+    return Work(2 * n * inputs * outputs, weights + n * (inputs + outputs), weights)
 
 
 def mel(preset: Preset) -> Work:
@@ -202,10 +206,15 @@ def mel(preset: Preset) -> Work:
 
 def of_stack(stack: Stack) -> Work:
     """A chain of convolutions over one unit (WS-COST-2, WS-COST-4)."""
-    return Work(stack.flops, stack.elements_moved)
+    weights = sum(conv.parameters for conv in stack.convs)
+    return Work(stack.flops, stack.elements_moved, weights)
 
 
 def total(works: Iterable[Work]) -> Work:
     """Several works as one."""
     every = tuple(works)
-    return Work(sum(w.flops for w in every), sum(w.elements for w in every))
+    return Work(
+        sum(w.flops for w in every),
+        sum(w.elements for w in every),
+        sum(w.weights for w in every),
+    )

@@ -35,6 +35,9 @@ class Device:
     link_bandwidth: int
     source: str
     bf16_flops: int | None = None
+    power_watts: int | None = None
+    """The most that the device draws, as its maker states it; None where nobody does
+    (WS-FLEET-12)."""
 
     @property
     def default_dtype(self) -> Dtype:

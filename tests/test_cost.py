@@ -149,10 +149,11 @@ def test_bytes_of_a_pass_by_hand() -> None:
     kv = 2 * 2 * 1 * 2 * (5 + 3)
     activations = 2 * 3 * ((4 + 4) + (4 + 2) + (4 + 2) + (4 + 4) + (4 + 8) + (4 + 8) + (8 + 4))
     products, attention = 2 * 2 * 3 * 144, 2 * 4 * 3 * 8 * 4
-    assert transformer(sizes, 3, 5) == Work(products + attention, weights + kv + activations)
+    moved = weights + kv + activations
+    assert transformer(sizes, 3, 5) == Work(products + attention, moved, weights)
     assert transformer(sizes, 0, 5) == Work(0, 0)
-    assert linear(3, 4, 7) == Work(2 * 3 * 4 * 7, 4 * 7 + 7 + 3 * (4 + 7))
-    assert linear(3, 4, 7, bias=False) == Work(2 * 3 * 4 * 7, 4 * 7 + 3 * (4 + 7))
+    assert linear(3, 4, 7) == Work(2 * 3 * 4 * 7, 4 * 7 + 7 + 3 * (4 + 7), 4 * 7 + 7)
+    assert linear(3, 4, 7, bias=False) == Work(2 * 3 * 4 * 7, 4 * 7 + 3 * (4 + 7), 4 * 7)
     assert linear(0, 4, 7) == Work(0, 0)
     conv = Conv(2, 5, (3, 3), 10, 6)
     assert (conv.flops, conv.elements_moved) == (2 * 90 * 6, 90 + 5 + 20 + 30)
