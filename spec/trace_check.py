@@ -1,26 +1,34 @@
 """What every trace must satisfy, simulated or real: one pass, O(n) (design §13).
 
+What concerns one session alone is in `spec.trace_sessions`.
 Source: design §8, §9, §13 (CHOICE); decode once and in order is PAPER §2.4.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 import attrs
 
-from spec.trace import Kind, TraceEvent
-from spec.trace_reading import in_order
+from spec.trace import PROCESSES, Kind, TraceError, TraceEvent
+from spec.trace_rows import Row, row_of
+from spec.trace_sessions import CAUSES, Say, Session
 
 BUSY: Final = frozenset(
     {Kind.OBSERVE, Kind.UPDATE, Kind.SOLVE, Kind.COMMIT, Kind.DECODE, Kind.EXPORT}
 )
 """Kinds that occupy the resource they run on (WS-TRACE-7)."""
 
+K = TypeVar("K")
+
 KEPT_VIOLATIONS: Final = 100
+AHEAD: Final = 65_536
+"""Numbers of a process that may come before a smaller one does (WS-TRACE-5)."""
+
+WHOLE: Final = ""
+"""Session of events that concern the whole machine; any event may have them as causes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,144 +62,221 @@ def check_trace(events: Iterable[TraceEvent]) -> TraceReport:
     Raises:
         TraceError: events out of order.
     """
-    checks = (_Causes(), _Appends(), _Busy(), _Once())
-    count, found, kept = 0, 0, list[Violation]()
-    last = dict[str, Kind]()
-    for _, at_once in itertools.groupby(in_order(events), key=lambda event: event.t_ns):
-        group = list(at_once)
-        count += len(group)
-        last.update((event.process, event.kind) for event in group)
-        for violation in itertools.chain.from_iterable(check(group) for check in checks):
-            found += 1
-            if len(kept) < KEPT_VIOLATIONS:
-                kept.append(violation)
+    return check_rows(map(row_of, events))
+
+
+def check_rows(rows: Iterable[Row]) -> TraceReport:
+    """Judge a trace whose rows come in order; a row is forgotten once it is judged (WS-TRACE-15).
+
+    Raises:
+        TraceError: rows out of order.
+    """
+    findings, sessions, shared = Findings(), dict[str, Session](), dict[tuple[str, str], Row]()
+    say = findings.say
+    ids = {process: Ids() for process in PROCESSES}
+    instant = Instant(say, ids)
+    count, now, last_process, last_number = 0, -1, "", -1
+    for row in rows:
+        t_ns, process, number, name, session, kind, _, dur_ns, cause, detail = row
+        count += 1
+        if t_ns > now:
+            if instant.open:
+                instant.settle()
+            now = t_ns
+        elif t_ns < now or (process, number) <= (last_process, last_number):
+            raise TraceError("trace", f"{name} after {last_process}:{last_number}", ORDER)
+        last_process, last_number = process, number
+        of_process = ids[process]
+        of_process.last = kind
+        if number == of_process.next and not of_process.ahead:
+            of_process.next = number + 1
+        elif not of_process.take(number):
+            say(5, row, "its id was used before")
+        state = sessions.get(session)
+        if state is None:
+            state = sessions[session] = Session(say=say)
+        for other in cause:
+            end = state.ends.get(other)
+            if end is None:
+                end = state.older.get(other)
+            if end is None:
+                instant.open = True
+                instant.waiting.append((row, other, state, sessions.get(WHOLE, state)))
+            elif end > t_ns:
+                say(5, row, f"its cause {other} ends later, at {end} ns")
+        if instant.open:
+            instant.rows.append(row)
+        if len(state.ends) < CAUSES:
+            state.ends[name] = t_ns + dur_ns
+        else:
+            state.remember(name, t_ns + dur_ns)
+        if kind in BUSY:
+            resource = detail.get("resource")
+            if type(resource) is str:
+                occupy(shared, (process, resource), row, say)
+            else:
+                occupy(state.busy, process, row, say)
+        judge = JUDGES.get(kind)
+        if judge is not None:
+            judge(state, row)
+        elif kind == "emit":
+            if state.can_emit(row):
+                state.emit(row)
+            else:
+                instant.open = True
+                instant.emissions.append((row, state))
+        if "queue_limit" in detail:
+            state.queue(row)
+    instant.settle()
+    unfinished = [process for process in PROCESSES if ids[process].last not in ("", Kind.END)]
+    if not unfinished:
+        for state in sessions.values():
+            state.over()
+        for process in PROCESSES:
+            findings.missing(process, ids[process])
     return TraceReport(
         events=count,
-        violation_count=found,
-        violations=tuple(kept),
-        unfinished=tuple(sorted(name for name, kind in last.items() if kind is not Kind.END))
-        or (() if last else ("trace",)),
+        violation_count=findings.count,
+        violations=tuple(findings.kept),
+        unfinished=tuple(sorted(unfinished)) or (() if count else ("trace",)),
     )
 
 
-# Each check is called with all events of one instant and keeps what it must remember.
+ORDER: Final = "events by (t_ns, id)"
+
+JUDGES: Final[dict[str, Callable[[Session, Row], None]]] = {
+    Kind.APPEND: Session.append,
+    Kind.OBSERVE: Session.observe,
+    Kind.DROP: Session.give_up,
+    Kind.DECODE: Session.decode,
+}
 
 
-class _Causes:
-    """Ids are unique; causes exist and have ended when their effect starts (WS-TRACE-5)."""
+@attrs.define
+class Findings:
+    """Violations: all are counted, the first are kept."""
 
-    def __init__(self) -> None:
-        self._ends = dict[str, int]()
+    count: int = 0
+    kept: list[Violation] = attrs.field(factory=list)
 
-    def __call__(self, group: list[TraceEvent]) -> Iterator[Violation]:
-        for event in group:
-            if event.id in self._ends:
-                yield _violation(5, event, "its id was used before")
-            self._ends[event.id] = event.end_ns
-        for event in group:
-            for cause in event.cause:
-                end = self._ends.get(cause)
-                if end is None:
-                    yield _violation(5, event, f"its cause {cause} does not exist before it")
-                elif end > event.t_ns:
-                    yield _violation(5, event, f"its cause {cause} ends later, at {end} ns")
-        yield from _circles(group)
+    def say(self, clause: int, row: Row, text: str) -> None:
+        """Take one that an event shows."""
+        self._take(clause, row[3], text)
+
+    def missing(self, process: str, ids: Ids) -> None:
+        """Numbers that no event of a process has (WS-TRACE-5)."""
+        if ids.ahead or ids.skipped:
+            first = ids.next if ids.skipped is None else ids.skipped
+            self._take(5, f"{process}:{first}", "no event has this id, later ones exist")
+
+    def _take(self, clause: int, event: str, text: str) -> None:
+        self.count += 1
+        if len(self.kept) < KEPT_VIOLATIONS:
+            self.kept.append(Violation(clause=f"WS-TRACE-{clause}", event=event, text=text))
 
 
-def _circles(group: list[TraceEvent]) -> Iterator[Violation]:
+@attrs.define
+class Ids:
+    """The numbers of one process: each once, none missing, in bounded memory (WS-TRACE-5).
+
+    All below ``next`` are used, and those in ``ahead``. ``skipped`` is the first that never came.
+    ``last`` is the kind of its newest event.
+    """
+
+    next: int = 0
+    ahead: set[int] = attrs.field(factory=set)
+    skipped: int | None = None
+    last: str = ""
+
+    def take(self, number: int) -> bool:
+        """Use a number; false if it was used before."""
+        if self.used(number):
+            return False
+        self.ahead.add(number)
+        if len(self.ahead) > AHEAD:
+            self.skipped = self.next if self.skipped is None else self.skipped
+            self.next = min(self.ahead)
+        while self.next in self.ahead:
+            self.ahead.remove(self.next)
+            self.next += 1
+        return True
+
+    def used(self, number: int) -> bool:
+        """Some event has it."""
+        return number < self.next or number in self.ahead
+
+
+@attrs.define
+class Instant:
+    """What can only be judged when all events of one instant are known.
+
+    ``waiting``: events, a cause of each that was not there yet, and where it may still appear.
+    ``emissions``: those that stand before the decoding that ends at the same instant.
+    ``rows``: all events since it is ``open``, that is, since the first of either.
+    """
+
+    say: Say
+    ids: dict[str, Ids]
+    waiting: list[tuple[Row, str, Session, Session]] = attrs.field(factory=list)
+    emissions: list[tuple[Row, Session]] = attrs.field(factory=list)
+    rows: list[Row] = attrs.field(factory=list)
+    open: bool = False
+
+    def settle(self) -> None:
+        """The instant is over."""
+        for row, cause, state, whole in self.waiting:
+            end = state.end_of(cause)
+            if end is None:
+                end = whole.end_of(cause)
+            if end is None:
+                self._unknown(row, cause)
+            elif end > row[0]:
+                self.say(5, row, f"its cause {cause} ends later, at {end} ns")
+        if self.waiting:
+            circles(self.rows, self.say)
+        for row, state in self.emissions:
+            state.emit(row)
+        self.waiting.clear()
+        self.emissions.clear()
+        self.rows.clear()
+        self.open = False
+
+    def _unknown(self, row: Row, cause: str) -> None:
+        process, _, number = cause.partition(":")
+        if process in self.ids and number.isdecimal() and self.ids[process].used(int(number)):
+            self.say(14, row, f"its cause {cause} is of another session or too long ago")
+        else:
+            self.say(5, row, f"its cause {cause} does not exist before it")
+
+
+def occupy(busy: dict[K, Row], resource: K, row: Row, say: Say) -> None:
+    """Busy spans of one resource do not overlap (WS-TRACE-7)."""
+    last = busy.get(resource)
+    if last is None:
+        busy[resource] = row
+        return
+    until = last[0] + last[7]
+    if until > row[0]:
+        say(7, row, f"starts while {last[3]} runs, until {until} ns")
+    if row[0] + row[7] >= until:
+        busy[resource] = row
+
+
+def circles(rows: list[Row], say: Say) -> None:
     """Events of one instant may cause each other, but not in a circle (WS-TRACE-5)."""
-    effects = dict[str, list[TraceEvent]]()
-    waiting = dict[str, int]()
-    here = {event.id for event in group}
-    for event in group:
-        inside = [cause for cause in event.cause if cause in here]
-        waiting[event.id] = len(inside)
+    effects, waiting = dict[str, list[str]](), dict[str, int]()
+    here = {row[3] for row in rows}
+    for row in rows:
+        inside = [cause for cause in row[8] if cause in here]
+        waiting[row[3]] = len(inside)
         for cause in inside:
-            effects.setdefault(cause, []).append(event)
-    ready = deque(event.id for event in group if not waiting[event.id])
+            effects.setdefault(cause, []).append(row[3])
+    ready = deque(name for name, causes in waiting.items() if not causes)
     while ready:
         for effect in effects.get(ready.popleft(), ()):
-            waiting[effect.id] -= 1
-            if not waiting[effect.id]:
-                ready.append(effect.id)
-    for event in group:
-        if waiting[event.id]:
-            yield _violation(5, event, "it is a cause of itself")
-
-
-class _Appends:
-    """Slices are appended exactly once, in order and contiguously in each epoch (WS-TRACE-6)."""
-
-    def __init__(self) -> None:
-        self._last = dict[str, tuple[int, int, int]]()
-
-    def __call__(self, group: list[TraceEvent]) -> Iterator[Violation]:
-        for event in group:
-            if event.kind is not Kind.APPEND:
-                continue
-            epoch, before, after = map(event.detail.get, ("epoch", "kv_len_before", "kv_len_after"))
-            if type(epoch) is not int or type(before) is not int or type(after) is not int:
-                text = "append without integers epoch, kv_len_before, kv_len_after"
-                yield _violation(6, event, text)
-                continue
-            last_epoch, last_unit, length = self._last.get(event.session, (-1, 0, 0))
-            self._last[event.session] = epoch, event.unit, after
-            if epoch < last_epoch:
-                yield _violation(6, event, f"epoch {epoch} after epoch {last_epoch}")
-            elif epoch == last_epoch and event.unit != last_unit + 1:
-                yield _violation(6, event, f"slice {event.unit} after slice {last_unit}")
-            expected = length if epoch == last_epoch else 0
-            if before != expected:
-                yield _violation(6, event, f"appended at {before}, the cache holds {expected}")
-            if after < before:
-                yield _violation(6, event, f"shrinks the cache from {before} to {after}")
-
-
-class _Busy:
-    """Busy spans of one resource do not overlap (WS-TRACE-7)."""
-
-    def __init__(self) -> None:
-        self._last = dict[tuple[str, str], TraceEvent]()
-
-    def __call__(self, group: list[TraceEvent]) -> Iterator[Violation]:
-        for event in group:
-            if event.kind not in BUSY:
-                continue
-            resource = event.detail.get("resource")
-            key = (event.process, resource) if isinstance(resource, str) else (
-                event.process, f"of session {event.session}"
-            )  # fmt: skip
-            last = self._last.get(key)
-            if last is not None and last.end_ns > event.t_ns:
-                yield _violation(7, event, f"starts while {last.id} runs, until {last.end_ns} ns")
-            if last is None or event.end_ns >= last.end_ns:
-                self._last[key] = event
-
-
-class _Once:
-    """Each unit is decoded once and emitted once, in order, and decoded first (WS-TRACE-9)."""
-
-    def __init__(self) -> None:
-        self._decoded = dict[str, tuple[int, int]]()
-        self._emitted = dict[str, int]()
-
-    def __call__(self, group: list[TraceEvent]) -> Iterator[Violation]:
-        # A unit may be emitted at the very instant its decoding ends.
-        for event in sorted(group, key=lambda event: event.kind is Kind.EMIT):
-            if event.kind is Kind.DECODE:
-                last, _ = self._decoded.get(event.session, (-1, 0))
-                self._decoded[event.session] = event.unit, event.end_ns
-                if event.unit != last + 1:
-                    yield _violation(9, event, f"decodes unit {event.unit} after unit {last}")
-            elif event.kind is Kind.EMIT:
-                last = self._emitted.get(event.session, -1)
-                self._emitted[event.session] = event.unit
-                if event.unit != last + 1:
-                    yield _violation(9, event, f"emits unit {event.unit} after unit {last}")
-                decoded, end = self._decoded.get(event.session, (-1, 0))
-                if event.unit > decoded or (event.unit == decoded and event.t_ns < end):
-                    yield _violation(9, event, f"emits unit {event.unit} before it is decoded")
-
-
-def _violation(number: int, event: TraceEvent, text: str) -> Violation:
-    return Violation(clause=f"WS-TRACE-{number}", event=event.id, text=text)
+            waiting[effect] -= 1
+            if not waiting[effect]:
+                ready.append(effect)
+    for row in rows:
+        if waiting[row[3]]:
+            say(5, row, "it is a cause of itself")

@@ -8,9 +8,19 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from types import NoneType
+from typing import Any, Final, NoReturn, Protocol
 
-from spec.trace import MAX_LINE, SCHEMA, VERSION, Kind, TraceError, TraceEvent, event_key
+from spec.trace import (
+    MAX_LINE,
+    SCHEMA,
+    VERSION,
+    Detail,
+    Kind,
+    TraceError,
+    TraceEvent,
+    event_key,
+)
 
 
 class TextIn(Protocol):
@@ -27,12 +37,9 @@ def read_trace(stream: TextIn) -> Iterator[TraceEvent]:
             its line feed; the message names the line.
     """
     number = 1
-    header = _object(_next_line(stream, number), number)
-    if header != {"schema": SCHEMA, "version": VERSION}:
-        allowed = json.dumps({"schema": SCHEMA, "version": VERSION})
-        raise TraceError(f"line {number}: header", header, allowed)
+    header_of_line(_next_line(stream, number), number)
     while line := _next_line(stream, number := number + 1):
-        yield _event(_object(line, number), number)
+        yield event_of_line(line, number)
 
 
 def merge_traces(*traces: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
@@ -63,32 +70,84 @@ def in_order(events: Iterable[TraceEvent]) -> Iterator[TraceEvent]:
         yield event
 
 
+def header_of_line(line: str, number: int) -> None:
+    """Take the first line of a trace (WS-TRACE-3).
+
+    Raises:
+        TraceError: another schema, another version, or no header at all.
+    """
+    header = _object(line, number)
+    if header != {"schema": SCHEMA, "version": VERSION}:
+        allowed = json.dumps({"schema": SCHEMA, "version": VERSION})
+        raise TraceError(f"line {number}: header", header, allowed)
+
+
+def detail_of(text: str) -> Detail | None:
+    """The detail that ``text`` is; None if it is none (WS-TRACE-1)."""
+    try:
+        data = _decode(text)
+    except (RecursionError, TraceError, ValueError):
+        return None
+    return data if isinstance(data, dict) and _flat(data) else None
+
+
+def refuse_line(line: str, number: int) -> NoReturn:
+    """Refuse a line that is too long, or the last one when it was cut off (WS-TRACE-3)."""
+    cut = f"{len(line)} characters without a line feed"
+    raise TraceError(f"line {number}", cut, f"whole lines of at most {MAX_LINE} characters")
+
+
 def _next_line(stream: TextIn, number: int) -> str:
     line = stream.readline(MAX_LINE)
     if line and not line.endswith("\n"):
-        cut = f"{len(line)} characters without a line feed"
-        raise TraceError(f"line {number}", cut, f"whole lines of at most {MAX_LINE} characters")
+        refuse_line(line, number)
     return line
 
 
 def _object(line: str, number: int) -> dict[str, Any]:
+    shown = line[:60].rstrip()
     try:
-        data = json.loads(line)
+        data = _decode(line)
+        # A byte that was no UTF-8, or an escape that is half a character.
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise TraceError(f"line {number}", shown, "text in UTF-8") from None
+    except TraceError as error:
+        raise TraceError(f"line {number}: {error.what}", error.value, error.allowed) from None
     except (RecursionError, ValueError):
         data = None
     if not isinstance(data, dict):
-        raise TraceError(f"line {number}", line[:60].rstrip(), "one JSON object")
+        raise TraceError(f"line {number}", shown, "one JSON object")
     return data
 
 
-_VALUES: Final = (str, int, bool)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise TraceError("keys", [name for name, _ in pairs][:20], "each key once")
+    return data
+
+
+def _no_number(name: str) -> NoReturn:
+    raise TraceError("number", name, "integers")
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number).decode
+
+_VALUES: Final = (str, int, bool, NoneType)
 _FIELDS: Final[Mapping[str, type]] = {
     "id": str, "session": str, "process": str, "kind": str,
     "unit": int, "t_ns": int, "dur_ns": int, "cause": list, "detail": dict,
 }  # fmt: skip
 
 
-def _event(data: dict[str, Any], number: int) -> TraceEvent:
+def event_of_line(line: str, number: int) -> TraceEvent:
+    """The event that a line is (WS-TRACE-1, WS-TRACE-2).
+
+    Raises:
+        TraceError: it is none; the message names the line.
+    """
+    data = _object(line, number)
     if data.keys() != _FIELDS.keys():
         raise TraceError(f"line {number}: keys", sorted(data), ", ".join(_FIELDS))
     for name, kind in _FIELDS.items():
@@ -96,7 +155,7 @@ def _event(data: dict[str, Any], number: int) -> TraceEvent:
             raise TraceError(f"line {number}: {name}", data[name], kind.__name__)
     if not all(type(cause) is str for cause in data["cause"]):
         raise TraceError(f"line {number}: cause", data["cause"], "a list of ids")
-    if not all(value is None or type(value) in _VALUES for value in data["detail"].values()):
+    if not _flat(data["detail"]):
         allowed = "texts, integers, true, false, null"
         raise TraceError(f"line {number}: detail", data["detail"], allowed)
     if data["kind"] not in list(Kind):
@@ -105,3 +164,7 @@ def _event(data: dict[str, Any], number: int) -> TraceEvent:
         return TraceEvent(**{**data, "kind": Kind(data["kind"]), "cause": tuple(data["cause"])})
     except TraceError as error:
         raise TraceError(f"line {number}: {error.what}", error.value, error.allowed) from None
+
+
+def _flat(detail: dict[str, Any]) -> bool:
+    return all(type(value) in _VALUES for value in detail.values())

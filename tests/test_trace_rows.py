@@ -1,0 +1,163 @@
+"""Reading fast is reading strictly (WS-TRACE-3)."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spec.trace import MAX_LINE, MAX_NS, PROCESSES, Kind, TraceError, TraceEvent, write_trace
+from spec.trace_reading import read_trace
+from spec.trace_rows import Row, read_rows, row_of
+
+HEADER = '{"schema":"wanstreamer-trace","version":1}\n'
+EVENT: dict[str, Any] = {
+    "cause": ["link:1", "thinker:22"], "detail": {"a": 1, "b": "x", "c": None, "d": True},
+    "dur_ns": 2, "id": "link:3", "kind": "wait", "process": "link", "session": "s", "t_ns": 1,
+    "unit": 0,
+}  # fmt: skip
+LINE = json.dumps(EVENT, separators=(",", ":")) + "\n"
+
+# The texts of real traces, and what a decoder may trip over.
+texts = st.sampled_from(["s", "", 'a"b', "{}", "}", "\\", "é", "\n", "a b", '","', "x" * 600])
+details = st.dictionaries(texts, st.none() | st.booleans() | st.integers() | texts, max_size=3)
+events = st.builds(
+    lambda process, number, **rest: TraceEvent(id=f"{process}:{number}", process=process, **rest),
+    process=st.sampled_from(PROCESSES),
+    number=st.integers(0, 30) | st.just(10**17),
+    session=texts,
+    kind=st.sampled_from(Kind),
+    unit=st.integers(-1, 9) | st.integers(),
+    t_ns=st.integers(0, MAX_NS),
+    dur_ns=st.integers(0, MAX_NS) | st.just(0),
+    cause=st.lists(st.sampled_from(["link:0", "client:12"]) | texts, max_size=3).map(tuple),
+    detail=details,
+)
+
+
+def fast(text: str) -> list[Row]:
+    return list(read_rows(io.StringIO(text)))
+
+
+def strict(text: str) -> list[Row]:
+    return [row_of(event) for event in read_trace(io.StringIO(text))]
+
+
+@given(st.lists(events, max_size=6))
+def test_every_event_is_read_alike(written: list[TraceEvent]) -> None:
+    """WS-TRACE-3: in the writer's form or not."""
+    stream = io.StringIO()
+    write_trace(stream, written)
+    assert fast(stream.getvalue()) == strict(stream.getvalue()) == [row_of(e) for e in written]
+
+
+changes = st.tuples(
+    st.integers(0, len(LINE) - 1), st.sampled_from('",:{}[]0 1-.eE+a\\\n\t\x01é\udc80')
+)
+
+
+@given(st.lists(changes, max_size=2), st.booleans())
+def test_every_damaged_line_is_judged_alike(damage: list[tuple[int, str]], insert: bool) -> None:
+    """WS-TRACE-3: what the strict reader refuses, the fast one does, with the same words."""
+    line = LINE
+    for place, text in damage:
+        line = line[:place] + text + line[place + (not insert) :]
+    whole = HEADER + LINE.replace("link:3", "link:2") + line
+    try:
+        expected: list[Row] | str = strict(whole)
+    except TraceError as error:
+        expected = str(error)
+    try:
+        got: list[Row] | str = fast(whole)
+    except TraceError as error:
+        got = str(error)
+    assert got == expected
+
+
+def test_a_clean_line_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the comparisons above would compare the strict reader with itself."""
+
+    def never(line: str, number: int) -> TraceEvent:
+        raise AssertionError(line, number)
+
+    monkeypatch.setattr("spec.trace_rows.event_of_line", never)
+    assert [row[3] for row in fast(HEADER + LINE)] == ["link:3"]
+
+
+def hostile(text: str) -> str:
+    with pytest.raises(TraceError) as error:
+        fast(text)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (LINE.replace('"unit":0', '"unit":0,"unit":1'), "line 3: keys.*each key once"),
+        (LINE.replace('"a":1', '"a":1,"a":1'), "line 3: keys.*each key once"),
+        (LINE.replace('"a":1', '"a":NaN'), "line 3: number.*'NaN'.*integers"),
+        (LINE.replace('"t_ns":1', '"t_ns":Infinity'), "line 3: number.*'Infinity'"),
+        (LINE.replace('"t_ns":1', '"t_ns":1e3'), "line 3: t_ns.*1000.0"),
+        (LINE.replace('"s"', '"\udc80"'), "line 3.*UTF-8"),
+        (LINE.replace('"s"', '"\\ud800"'), "line 3.*UTF-8"),
+        (LINE.replace('"t_ns":1', f'"t_ns":{MAX_NS + 1}'), "line 3: t_ns"),
+        (LINE.replace('"t_ns":1', '"t_ns":01'), "line 3.*one JSON object"),
+        (LINE[:-1], "line 3.*without a line feed"),
+        (LINE.replace('"wait"', '"' + "w" * MAX_LINE + '"'), "line 3.*at most 65536"),
+    ],
+)  # fmt: skip
+def test_hostile_lines_are_one_clear_error(line: str, says: str) -> None:
+    """WS-TRACE-3: duplicate keys, NaN, bytes that are no UTF-8, numbers out of range, cut files."""
+    with pytest.raises(TraceError, match=says):
+        fast(HEADER + LINE + line)
+    assert hostile(HEADER + LINE + line)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", HEADER.replace("1", "2"), LINE, HEADER[:-1], "\0" * 100]
+)
+def test_another_schema_is_refused(text: str) -> None:
+    """WS-TRACE-3: wrong version, no header, nothing at all."""
+    assert hostile(text).startswith("line 1")
+
+
+class Endless:
+    """A file of one line without an end, as a hostile gigabyte would be."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def read(self, size: int, /) -> str:
+        text = HEADER if self.given == 0 else "x" * size
+        self.given += len(text)
+        return text
+
+
+def test_a_line_without_end_is_never_read_whole() -> None:
+    """WS-TRACE-15: refused after the first block that is too long."""
+    stream = Endless()
+    with pytest.raises(TraceError, match=r"line 2.*without a line feed"):
+        list(read_rows(stream))
+    assert stream.given <= len(HEADER) + MAX_LINE
+
+
+class Dripping:
+    """A file that is read in blocks of any size."""
+
+    def __init__(self, text: str, size: int) -> None:
+        self.stream, self.size = io.StringIO(text), size
+
+    def read(self, _size: int, /) -> str:
+        return self.stream.read(self.size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000])
+def test_blocks_may_end_anywhere(size: int) -> None:
+    """WS-TRACE-3: no line is lost or read twice where a block ends."""
+    text = HEADER + "".join(LINE.replace("link:3", f"link:{n}") for n in range(20))
+    assert list(read_rows(Dripping(text, size))) == strict(text)
