@@ -169,10 +169,10 @@ def read_stages(table: Table, link: Link | None, preset: str, schedule: Schedule
         found |= link_models(link, preset, schedule)
     if device is not None:
         found = {**{name: attrs.evolve(device, stage=name) for name in STAGES}, **found}
-    return complete(table.where, found)
+    return complete(table.where, found, f"_ms, or {MODELS}")
 
 
-def complete(where: str, found: Mapping[str, StageModel]) -> StageModels:
+def complete(where: str, found: Mapping[str, StageModel], form: str = "=MS") -> StageModels:
     """Stage models with what has a default filled in; refuses a unit of less than 1 ms
     (WS-SIMULATION-3)."""
     found = {"commit": no_time(), **found}
@@ -180,7 +180,7 @@ def complete(where: str, found: Mapping[str, StageModel]) -> StageModels:
         found = {"back": found["comm"], **found}
     for name in STAGES:
         if name not in found:
-            raise ConfigError(f"{where}.{name}", "no time", f"{name}_ms, or {MODELS}")
+            raise ConfigError(f"{where} {name}", "no time", f"{name}{form}")
     stages = StageModels(**found)
     times = stages.typical
     total = times.encode + times.update + times.solve + times.decode

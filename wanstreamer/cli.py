@@ -28,9 +28,10 @@ def register() -> None:
     from wanstreamer.check import check_command
     from wanstreamer.plan import plan_command
     from wanstreamer.run import run_command
+    from wanstreamer.simulate import simulate_command
     from wanstreamer.trace import trace_command
 
-    for command in (run_command, check_command, plan_command, trace_command):
+    for command in (run_command, check_command, plan_command, trace_command, simulate_command):
         commands.add_command(command)
 
 

@@ -1,0 +1,87 @@
+"""A run in the numbers that ``simulate --json`` prints.
+
+Source: design §15; percentiles are CHOICE: the nearest rank, so each is a value that occurred.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from simulator.prediction import binding, predicted_cycle_ns
+from simulator.random_streams import Times
+from simulator.scenario import Scenario
+from simulator.timeline import Timeline, cycle_ns
+from simulator.waterfall import waterfall
+from spec import clock, latency
+
+MS: float = 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Percentiles:
+    """The median and the 99th percentile, in ms."""
+
+    p50: float
+    p99: float
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """What a run came to (WS-SIMULATION-10); times in ms.
+
+    ``cycle_ms``: measured, the slowest session's. ``critical_path_ms``: e + u + p + d at the
+    typical stage times (WS-LATENCY-2). ``model_side_ms`` and ``total_ms``: over all units of all
+    sessions. ``deadline_misses``: units later than the scenario allows.
+    """
+
+    units: int
+    cycle_ms: float
+    cycle_predicted_ms: float
+    binding: str
+    critical_path_ms: float
+    model_side_ms: Percentiles
+    total_ms: Percentiles
+    deadline_misses: int
+    violations: int
+    trace_sha256: str
+
+
+def summary(scenario: Scenario, timeline: Timeline, violations: int, trace_sha256: str) -> Summary:
+    """The numbers of a run (WS-SIMULATION-10).
+
+    Args:
+        scenario: what was run.
+        timeline: how it went.
+        violations: broken invariants of its trace.
+        trace_sha256: digest of its trace.
+    """
+    parts = waterfall(scenario, timeline)
+    return Summary(
+        units=scenario.units,
+        cycle_ms=int(cycle_ns(timeline).max()) / MS,
+        cycle_predicted_ms=predicted_cycle_ns(scenario) / MS,
+        binding=binding(scenario),
+        critical_path_ms=latency.critical_path_ns(scenario.stages.typical) / MS,
+        model_side_ms=percentiles(parts.model_side),
+        total_ms=percentiles(parts.total),
+        deadline_misses=int((parts.model_side > scenario.slo.deadline_ns).sum()),
+        violations=violations,
+        trace_sha256=trace_sha256,
+    )
+
+
+def percentile_ns(times: Times, percent: int) -> int:
+    """The smallest time that ``percent`` of a hundred do not exceed (WS-SIMULATION-10)."""
+    rank = max(-(-times.size * percent // 100), 1)
+    return int(np.partition(times, rank - 1, axis=None)[rank - 1])
+
+
+def percentiles(times: Times) -> Percentiles:
+    """Median and 99th percentile of all times, in ms."""
+    return Percentiles(p50=percentile_ns(times, 50) / MS, p99=percentile_ns(times, 99) / MS)
+
+
+def sustains_real_time(timeline: Timeline) -> bool:
+    """True if units do not pile up: the cycle is no longer than a unit (WS-SIMULATION-6)."""
+    return bool((cycle_ns(timeline) <= clock.UNIT_NS).all())
