@@ -49,6 +49,40 @@ TINY: Final = Preset(
 TINY_LAG0: Final = attrs.evolve(TINY, name="tiny-lag0", schedule="sequential")
 """`TINY` trained and served with λ = 0."""
 
+TINY_BARE: Final = Preset(
+    name="tiny-bare",
+    schedule="overlapped",
+    frame_height=32,
+    frame_width=48,
+    state_slots=0,
+    agent_text_slots=2,
+    user_text_slots=2,
+    solver_steps=2,
+    tau_dim=8,
+    backbone=Backbone(
+        d_model=28,
+        n_layers=2,
+        n_heads=3,
+        n_kv_heads=3,
+        head_dim=8,
+        d_ff=44,
+        rope_theta=50_000.0,
+        mrope_sections=(1, 1, 2),
+        norm_eps=1e-5,
+        qk_norm=False,
+        qkv_bias=False,
+        tied_embeddings=True,
+    ),
+    video_codec=VideoCodec(latent_channels=4, channels=(6, 8, 10), patch=1),
+    audio_codec=AudioCodec(latent_channels=3, channels=(4, 6, 8, 8, 10), strides=(8, 5, 4, 6)),
+    encoders=Encoders(
+        n_mels=12, mel_window=480, mel_hop=320, audio_channels=14, video_channels=(4, 6, 8)
+    ),
+    tokenizer=Tokenizer(kind="bytes", vocab_size=269, bos=256, eos=257, wait=258),
+)
+"""Every size and every switch other than in `TINY`, and a third of its cost: sessions of hundreds
+of units."""
+
 SMOLLM2_135M: Final = Preset(
     name="smollm2-135m",
     schedule="overlapped",
@@ -137,7 +171,7 @@ QWEN3_8B: Final = attrs.evolve(
 """Qwen3-8B's sizes, the rest as in `QWEN3_1_7B`, to plan with (WS-PRESETS-7)."""
 
 PRESETS: Final[Mapping[str, Preset]] = {
-    p.name: p for p in (TINY, TINY_LAG0, SMOLLM2_135M, QWEN3_1_7B, QWEN3_8B)
+    p.name: p for p in (TINY, TINY_LAG0, TINY_BARE, SMOLLM2_135M, QWEN3_1_7B, QWEN3_8B)
 }
 
 

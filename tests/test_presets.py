@@ -11,7 +11,7 @@ import samples
 
 from reference.model import WanStreamer
 from spec.errors import ConfigError
-from spec.presets import PRESETS, TINY, TINY_LAG0, preset_named
+from spec.presets import PRESETS, TINY, TINY_BARE, TINY_LAG0, preset_named
 from spec.session import SessionConfig
 from spec.sizes import Preset
 
@@ -139,6 +139,19 @@ def test_the_two_small_presets() -> None:
     assert attrs.evolve(TINY_LAG0, name="tiny", schedule="overlapped") == TINY
 
 
+def test_the_bare_preset_shares_no_size_with_tiny() -> None:
+    """WS-PRESETS-3: or a size that a port has built in would fit both."""
+    for field in ("", "backbone", "video_codec", "audio_codec", "encoders"):
+        bare, tiny = (getattr(p, field) if field else p for p in (TINY_BARE, TINY))
+        equal = {
+            a.name
+            for a in attrs.fields(type(tiny))
+            if getattr(bare, a.name) == getattr(tiny, a.name)
+        }
+        assert equal <= {"schedule", "weights"}, field
+    assert TINY_BARE.backbone.n_heads == TINY_BARE.backbone.n_kv_heads
+
+
 def test_the_preset_that_speaks() -> None:
     """WS-PRESETS-5: the numbers of the clause, and those of the public model it starts from."""
     preset = preset_named("smollm2-135m")
@@ -163,7 +176,7 @@ def test_the_schedule_of_the_session_decides_the_lag(preset: Preset) -> None:
 @pytest.mark.parametrize("name", ["", "Tiny", "tiny_lag0"])
 def test_unknown_preset_names_the_known_ones(name: str) -> None:
     """WS-PRESETS-3: the message lists what could have been meant."""
-    with pytest.raises(ConfigError, match=r"preset: got .*; allowed: .*tiny, tiny-lag0"):
+    with pytest.raises(ConfigError, match=r"preset: got .*; allowed: .*tiny, tiny-bare, tiny-lag0"):
         preset_named(name)
 
 
