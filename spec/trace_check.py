@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import attrs
 
 from spec.trace import PROCESSES, Kind, TraceError, TraceEvent
+from spec.trace_ids import Ids
 from spec.trace_rows import Row, row_of
 from spec.trace_sessions import CAUSES, Say, Session
 
@@ -24,9 +25,6 @@ BUSY: Final = frozenset(
 K = TypeVar("K")
 
 KEPT_VIOLATIONS: Final = 100
-AHEAD: Final = 65_536
-"""Numbers of a process that may come before a smaller one does (WS-TRACE-5)."""
-
 WHOLE: Final = ""
 """Session of events that concern the whole machine; any event may have them as causes."""
 
@@ -88,7 +86,7 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
         last_process, last_number = process, number
         of_process = ids[process]
         of_process.last = kind
-        if number == of_process.next and not of_process.ahead:
+        if number == of_process.next and not of_process.others:
             of_process.next = number + 1
         elif not of_process.take(number):
             say(5, row, "its id was used before")
@@ -165,45 +163,14 @@ class Findings:
 
     def missing(self, process: str, ids: Ids) -> None:
         """Numbers that no event of a process has (WS-TRACE-5)."""
-        if ids.ahead or ids.skipped:
-            first = ids.next if ids.skipped is None else ids.skipped
+        first = ids.missing
+        if first is not None:
             self._take(5, f"{process}:{first}", "no event has this id, later ones exist")
 
     def _take(self, clause: int, event: str, text: str) -> None:
         self.count += 1
         if len(self.kept) < KEPT_VIOLATIONS:
             self.kept.append(Violation(clause=f"WS-TRACE-{clause}", event=event, text=text))
-
-
-@attrs.define
-class Ids:
-    """The numbers of one process: each once, none missing, in bounded memory (WS-TRACE-5).
-
-    All below ``next`` are used, and those in ``ahead``. ``skipped`` is the first that never came.
-    ``last`` is the kind of its newest event.
-    """
-
-    next: int = 0
-    ahead: set[int] = attrs.field(factory=set)
-    skipped: int | None = None
-    last: str = ""
-
-    def take(self, number: int) -> bool:
-        """Use a number; false if it was used before."""
-        if self.used(number):
-            return False
-        self.ahead.add(number)
-        if len(self.ahead) > AHEAD:
-            self.skipped = self.next if self.skipped is None else self.skipped
-            self.next = min(self.ahead)
-        while self.next in self.ahead:
-            self.ahead.remove(self.next)
-            self.next += 1
-        return True
-
-    def used(self, number: int) -> bool:
-        """Some event has it."""
-        return number < self.next or number in self.ahead
 
 
 @attrs.define

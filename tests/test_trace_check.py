@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,9 +11,12 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spec.trace import Kind, TraceError, TraceEvent, event_key, write_trace
 from spec.trace_check import KEPT_VIOLATIONS, TraceReport, check_rows, check_trace
+from spec.trace_ids import RUNS, Ids
 from spec.trace_reading import sorted_trace
 from spec.trace_rows import read_rows, row_of
 from spec.trace_sessions import CAUSES
@@ -395,6 +399,32 @@ def test_the_whole_machine_may_be_a_cause() -> None:
     fault = attrs.evolve(LINK[0], session="", kind=Kind.FAULT, unit=-1, t_ns=100 * MS)
     trace = changed(clean_trace(), Kind.OBSERVE, 0, cause=("link:0",))
     assert judged(numbered([*trace, fault, LINK[1]])).clean
+
+
+@given(st.lists(st.integers(0, 12), max_size=30))
+def test_ids_are_a_set_of_numbers(numbers: list[int]) -> None:
+    """WS-TRACE-5: in any order, with gaps and copies, as a plain set would say."""
+    ids, known = Ids(), set[int]()
+    for number in numbers:
+        assert ids.take(number) is (number not in known)
+        known.add(number)
+        assert [ids.used(n) for n in range(14)] == [n in known for n in range(14)]
+        first = next(n for n in range(14) if n not in known)
+        assert ids.missing == (first if first <= max(known) else None)
+
+
+def test_ids_of_interleaved_sessions_take_little_memory() -> None:
+    """WS-TRACE-15: a run a session, and one in the end; a number in two left out is refused."""
+    ids = Ids()
+    for number in itertools.chain.from_iterable(zip(range(900), range(900, 1800), strict=True)):
+        assert ids.take(number)
+        assert len(ids.others) <= 1
+    assert (ids.next, ids.others, ids.ends, ids.starts) == (1800, [], {}, {})
+    hostile = Ids()
+    for number in range(RUNS):
+        assert hostile.take(2 * number + 1)
+    with pytest.raises(TraceError, match="missing at once"):
+        hostile.take(2 * RUNS + 1)
 
 
 def test_memory_does_not_grow_with_the_session() -> None:
