@@ -10,7 +10,7 @@ import json
 import pytest
 
 from conformance.checks.exchange import STORIES, script_of
-from conformance.receiver import EMPTY_CACHE, answer
+from conformance.exchange_script import EMPTY_CACHE, answer
 
 
 @pytest.mark.parametrize("name", STORIES)

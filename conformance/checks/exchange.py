@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,21 +9,17 @@ from typing import Any, Final
 import attrs
 
 from conformance.case import Case, Check, Context
+from conformance.exchange_campaign import letter, sha
+from conformance.exchange_judging import answers_differently
+from conformance.exchange_script import terms_json
 from conformance.protocol import Json
-from conformance.receiver import answer, terms_json
 from spec.exchange_headers import slice_header
-from spec.exchange_json import to_json
 from spec.exchange_message import LatentsAck, Message, Open
 from spec.exchange_terms import Part, Terms, terms_of, whole
 from spec.layout import PREFILL_UNIT
 from spec.presets import TINY
 from spec.session import SessionConfig
 from spec.sizes import Schedule
-
-
-def sha(text: str) -> str:
-    """A digest that stands for a payload; the payload itself is never looked at."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Story:
@@ -36,7 +30,7 @@ class Story:
         self.terms: Terms = terms_of(config, "story", "float32")
         self.epoch = 0
         self.first = PREFILL_UNIT
-        begin = {"terms": terms_json(self.terms), "incarnation": 1}
+        begin = {"role": "performer", "terms": terms_json(self.terms), "incarnation": 1}
         self.script: list[Json] = [{"begin": begin}]
         self.open()
 
@@ -45,7 +39,7 @@ class Story:
         self.arrive(Open(session="story", epoch=epoch, incarnation=1, unit=first, terms=self.terms))
 
     def arrive(self, message: Message, payload: str | None = None, **spoiled: Any) -> None:
-        data = json.loads(json.dumps(to_json(message)))
+        data = letter(message)["message"]
         self.script.append({"arrive": {"message": {**data, **spoiled}, "payload_sha256": payload}})
 
     def part(self, unit: int, part: Part, payload: str | None = None, **spoiled: Any) -> None:
@@ -113,6 +107,25 @@ def stale_epoch(s: Story) -> None:
     s.slices(1)
     s.epoch, s.first = 1, 0
     s.slices(1)
+
+
+def parts_across_epochs(s: Story) -> None:
+    s.slices(-1)
+    s.layer(0, 0)
+    s.open(epoch=1)
+    s.slices(-1)
+    for index in range(s.terms.layers):
+        s.layer(0, index, salt="again")
+
+
+def solve_across_epochs(s: Story) -> None:
+    s.slices(-1, 0)
+    s.open(epoch=1)
+    s.slices(-1, 0)
+    s.epoch = 0
+    s.solved(0)
+    s.epoch = 1
+    s.solved(0)
 
 
 def future_epoch(s: Story) -> None:
@@ -207,6 +220,8 @@ STORIES: Final[dict[str, Told]] = {
     "gap-and-resend": Told("WS-EXCHANGE-8", gap, (-1, 0, 1)),
     "gap-and-timer": Told("WS-EXCHANGE-8", gap_timer, (-1, 0, 1)),
     "stale-epoch": Told("WS-EXCHANGE-10", stale_epoch, (-1, 0, 0, 1)),
+    "parts-across-epochs": Told("WS-EXCHANGE-10", parts_across_epochs, (-1, -1, 0)),
+    "solve-across-epochs": Told("WS-EXCHANGE-10", solve_across_epochs, (-1, 0, -1, 0)),
     "future-epoch": Told("WS-EXCHANGE-10", future_epoch, (-1, 0)),
     "other-session": Told("WS-EXCHANGE-2", other_session, (-1, 0)),
     "parts-in-any-order": Told("WS-EXCHANGE-5", parts_in_any_order, (-1, 0, 1)),
@@ -244,16 +259,9 @@ def stories(context: Context) -> Iterator[Case]:
 
 def _judge(context: Context, name: str, schedule: Schedule) -> str | None:
     script = script_of(name, schedule)
-    replies, expected = context.port.exchange(script), answer(script)
-    for i, (reply, wanted) in enumerate(zip(replies, expected, strict=True)):
-        got = _comparable(reply)
-        for key, value in _comparable(wanted).items():
-            if got.get(key) != value:
-                return (
-                    f"story {name}, entry {i} ({next(iter(script[i]))}), {key}:"
-                    f" {_short(got.get(key))} against {_short(value)}"
-                )
-    return _by_hand(STORIES[name], replies)
+    replies = context.port.exchange(script)
+    reason = answers_differently(script, replies)
+    return f"story {name}, {reason}" if reason else _by_hand(STORIES[name], replies)
 
 
 def _by_hand(told: Told, replies: Sequence[Json]) -> str | None:
@@ -264,20 +272,6 @@ def _by_hand(told: Told, replies: Sequence[Json]) -> str | None:
     if replies[-1]["failed"] != told.failed:
         return f"failed: {replies[-1]['failed']}, not {told.failed}"
     return None
-
-
-def _comparable(reply: Json) -> Json:
-    """Without the wording of a complaint: what counts is that there is one."""
-    sent = [
-        {**m, "reason": bool(m["reason"])} if m.get("kind") == "close" else m
-        for m in reply.get("sent", [])
-    ]
-    return {**json.loads(json.dumps(reply)), "sent": json.loads(json.dumps(sent))}
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 CHECKS = (

@@ -10,6 +10,8 @@ from conformance.checks import (
     causality,
     codec,
     exchange,
+    exchange_thinker,
+    exchange_wire,
     port,
     positions,
     session,
@@ -30,6 +32,8 @@ CHECKS: Final[Mapping[str, Check]] = {
         session,
         split,
         exchange,
+        exchange_thinker,
+        exchange_wire,
     )
     for check in module.CHECKS
 }

@@ -10,19 +10,27 @@ import attrs
 from conformance.mutants.patching import Mutant, by_class
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Json
+from simulator.seeded_defects import SEEDED_DEFECTS
 from spec import exchange, exchange_machine, exchange_performer
 from spec.exchange_events import Action, Event, Phase
 from spec.exchange_machine import Machine
 from spec.exchange_performer import Performer
+from spec.exchange_thinker import Thinker
 
 STREAMING = (Phase.STREAMING, Phase.GAP)
 APPENDS = (Action.HOLD, Action.APPEND, Action.SEND_ACK)
 
 
-def _mutant(name: str, clause: str, description: str, machine: Machine[Performer]) -> Mutant:
+def _mutant(
+    name: str,
+    clause: str,
+    description: str,
+    performer: Machine[Performer] = exchange.PERFORMER,
+    thinker: Machine[Thinker] = exchange.THINKER,
+) -> Mutant:
     def factory() -> ReferencePort:
         port = ReferencePort()
-        port.name, port.machine = name, machine
+        port.name, port.performer, port.thinker = name, performer, thinker
         return port
 
     return Mutant(name=name, clause=clause, description=description, factory=factory)
@@ -61,6 +69,14 @@ class Trusting(ReferencePort):
             return {"arrive": {**entry["arrive"], "payload_sha256": None}}
 
         return super().exchange([trusted(entry) for entry in script])
+
+
+def _seeded(name: str) -> Mutant:
+    """One of the defects that the simulator seeds; its name begins with its clause."""
+    machines, _ = SEEDED_DEFECTS[name]
+    clause, _, description = name.partition(" ")
+    slug = f"{clause.removeprefix('WS-').lower()}-{description.replace(' ', '-')}"
+    return _mutant(slug, clause, description, machines.performer, machines.thinker)
 
 
 MUTANTS = (
@@ -109,4 +125,5 @@ MUTANTS = (
         blind_to(exchange_performer.beyond_window),
     ),
     by_class("WS-EXCHANGE-8", Trusting),
+    *map(_seeded, SEEDED_DEFECTS),
 )  # fmt: skip

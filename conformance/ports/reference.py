@@ -10,6 +10,7 @@ import attrs
 import torch
 
 from conformance.base_port import BasePort
+from conformance.exchange_script import answer
 from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
 from conformance.ports.parts import run_part
 from conformance.ports.probing import probed
@@ -26,7 +27,6 @@ from conformance.protocol import (
     UnitInput,
     UnitOutput,
 )
-from conformance.receiver import answer
 from reference import kv_cache, offline, recipe, session
 from reference.model import WanStreamer
 from reference.session import SessionState
@@ -34,6 +34,7 @@ from spec import exchange
 from spec.errors import PortError
 from spec.exchange_machine import Machine
 from spec.exchange_performer import Performer
+from spec.exchange_thinker import Thinker
 from spec.presets import preset_named
 from spec.session import SessionConfig
 
@@ -67,8 +68,9 @@ class ReferencePort(BasePort):
     """See `conformance.protocol.Port` (WS-CONFORMANCE-1)."""
 
     name = "reference"
-    machine: Machine[Performer] = exchange.PERFORMER
-    """The performer's table in the KV exchange."""
+    performer: Machine[Performer] = exchange.PERFORMER
+    thinker: Machine[Thinker] = exchange.THINKER
+    """The tables of the KV exchange."""
 
     def __init__(self) -> None:
         # One thread, so that sums keep their order whatever the machine (WS-STREAMING-5).
@@ -180,7 +182,7 @@ class ReferencePort(BasePort):
             return array_of(run_part(model, request, torch.tensor(data)))
 
     def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
-        return answer(script, self.machine)
+        return answer(script, self.performer, self.thinker)
 
     def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
         state = self.opened(session_id).state

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from conformance.base_port import BasePort
+from conformance.exchange_script import answer
 from conformance.ports.convert import config_of, noise_of, output_of, user_of
 from conformance.protocol import (
     Hello,
@@ -20,7 +21,6 @@ from conformance.protocol import (
     UnitInput,
     UnitOutput,
 )
-from conformance.receiver import answer
 from optimized.split import SplitEngine
 from spec import exchange
 from spec.errors import PortError
@@ -74,8 +74,8 @@ class SplitPort(BasePort):
             engine.__exit__(None, None, None)
 
     def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
-        """By the very table that the performer's driver runs (WS-EXCHANGE-6)."""
-        return answer(script, exchange.PERFORMER)
+        """By the very tables that the two drivers run (WS-EXCHANGE-6)."""
+        return answer(script, exchange.PERFORMER, exchange.THINKER)
 
     def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
         with torch.no_grad():

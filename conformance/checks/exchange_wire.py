@@ -1,0 +1,178 @@
+"""The KV exchange where nobody wrote the script: a hostile wire, and every field of every message.
+
+Expected answers are those of the tables in `spec.exchange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from typing import Any, Final
+
+from conformance.case import Case, Check, Context
+from conformance.checks.exchange import Story
+from conformance.checks.exchange_thinker import ThinkerStory
+from conformance.exchange_campaign import Campaign, Scripts, sha
+from conformance.exchange_judging import answers_differently
+from conformance.protocol import Json
+from spec.exchange_message import LatentsAck, LatentsNack
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
+
+SEEDS: Final = 8
+
+FAULTS: Final = (
+    "WS-EXCHANGE-7",
+    "WS-EXCHANGE-8",
+    "WS-EXCHANGE-9",
+    "WS-EXCHANGE-10",
+    "WS-EXCHANGE-5",
+    "WS-EXCHANGE-11",
+    "WS-EXCHANGE-12",
+    "WS-EXCHANGE-13",
+    "WS-EXCHANGE-2",
+)
+
+
+@cache
+def played(seed: int, schedule: Schedule) -> Scripts:
+    """The scripts of one campaign; the same on every machine."""
+    return Campaign(seed, schedule).run()
+
+
+def campaigns(context: Context) -> Iterator[Case]:
+    """Loss, copies, damage, disorder, crashes and strangers, at both sides (WS-EXCHANGE-13)."""
+    for schedule in LAG_OF_SCHEDULE:
+        for seed in range(SEEDS):
+            for role in ("thinker", "performer"):
+                yield Case(
+                    name=f"{role}-{schedule}-seed{seed}",
+                    judge=partial(_survives, context, seed, schedule, role),
+                )
+
+
+def _survives(context: Context, seed: int, schedule: Schedule, role: str) -> str | None:
+    scripts = played(seed, schedule)
+    for script in (scripts.thinker,) if role == "thinker" else scripts.performers:
+        reason = _differs(context, script)
+        if reason is not None:
+            return f"campaign {seed}: {reason}"
+    return None
+
+
+def _differs(context: Context, script: Sequence[Json]) -> str | None:
+    return answers_differently(script, context.port.exchange(script))
+
+
+def to_performer() -> dict[str, tuple[str, list[Json], Json]]:
+    """For each kind of message: its clause, what came before, and a good one that comes next."""
+    story = Story()
+    story.slices(-1, 0)
+    story.solved(0)
+    before = list(story.script)
+    ack = LatentsAck(session="story", epoch=0, unit=0, digest=sha("z0"))
+    nexts = {
+        "slice": ("WS-EXCHANGE-3", partial(story.slices, 1)),
+        "latents-ack": ("WS-EXCHANGE-9", partial(story.arrive, ack)),
+        "latents-nack": (
+            "WS-EXCHANGE-9",
+            partial(story.arrive, LatentsNack(session="story", epoch=0, unit=0)),
+        ),
+        "open": ("WS-EXCHANGE-1", partial(story.open, 1, 0)),
+    }
+    return {
+        kind: (clause, before, _next(story.script, say)) for kind, (clause, say) in nexts.items()
+    }
+
+
+def to_thinker() -> dict[str, tuple[str, list[Json], Json]]:
+    """The same for the other side."""
+    story = ThinkerStory()
+    story.begun()
+    story.offer(0, 1)
+    before = list(story.script)
+    nexts = {
+        "latents": ("WS-EXCHANGE-9", partial(story.latents, 0)),
+        "slice-ack": ("WS-EXCHANGE-7", partial(story.ack, 1)),
+        "slice-nack": ("WS-EXCHANGE-8", partial(story.nack, 0)),
+        "hello": ("WS-EXCHANGE-10", partial(story.hello, 2)),
+        "close": ("WS-EXCHANGE-12", story.close),
+    }
+    return {
+        kind: (clause, before, _next(story.script, say)) for kind, (clause, say) in nexts.items()
+    }
+
+
+def _next(script: list[Json], say: Any) -> Json:
+    say()
+    return script.pop()
+
+
+def others(value: Any) -> list[Any]:
+    """Values near ``value``, of its kind and of another."""
+    if isinstance(value, bool) or value is None:
+        return [0]
+    if isinstance(value, int):
+        return [value + 1, value - 1, value + 1000, float(value), str(value), None]
+    if isinstance(value, str):
+        return [value + "x", "", value.upper() + "?", 7, None]
+    if isinstance(value, list):
+        return [[], value[:-1], [*value, value[-1]], value[::-1], None]
+    return [
+        {},
+        {**value, "more": 1},
+        *({**value, k: w} for k, v in value.items() for w in others(v)[:2]),
+    ]
+
+
+def tampered(context: Context) -> Iterator[Case]:
+    """Each field of each message with other values, one at a time (WS-EXCHANGE-2, -3)."""
+    for side in (to_performer(), to_thinker()):
+        for kind, (clause, before, good) in side.items():
+            for field in good["arrive"]["message"]:
+                yield Case(
+                    name=f"{kind}-{field}",
+                    clauses=(clause, "WS-EXCHANGE-2", "WS-CONFORMANCE-8"),
+                    judge=partial(_tampered, context, before, good, field),
+                )
+
+
+def _tampered(context: Context, before: list[Json], good: Json, field: str) -> str | None:
+    letter = good["arrive"]
+    for value in others(letter["message"][field]):
+        spoiled = {**letter, "message": {**letter["message"], field: value}}
+        if field == "digest" and letter["payload_sha256"] is not None:
+            # Another payload, truly described.
+            spoiled["payload_sha256"] = value if isinstance(value, str) else sha("other")
+        # The good one follows: what was ignored must have left no trace.
+        reason = _differs(context, [*before, {"arrive": spoiled}, good])
+        if reason is not None:
+            return f"{letter['message']['kind']} with {field} {value!r}: {reason}"
+    return None
+
+
+CHECKS = (
+    Check(
+        id="exchange/hostile-wire",
+        clauses=(*FAULTS, "WS-CONFORMANCE-8"),
+        profile="split",
+        tolerance="A",
+        cases=campaigns,
+    ),
+    Check(
+        id="exchange/tampered",
+        clauses=(
+            "WS-EXCHANGE-3",
+            "WS-EXCHANGE-1",
+            "WS-EXCHANGE-2",
+            "WS-EXCHANGE-7",
+            "WS-EXCHANGE-8",
+            "WS-EXCHANGE-9",
+            "WS-EXCHANGE-10",
+            "WS-EXCHANGE-12",
+            "WS-CONFORMANCE-8",
+        ),
+        profile="split",
+        tolerance="A",
+        cases=tampered,
+    ),
+)
