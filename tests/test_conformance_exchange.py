@@ -10,7 +10,13 @@ import json
 import pytest
 
 from conformance.checks.exchange import STORIES, script_of
+from conformance.checks.exchange_thinker import STORIES as THINKER_STORIES
+from conformance.checks.exchange_thinker import script_of as thinker_script_of
+from conformance.checks.exchange_wire import SEEDS, played
+from conformance.exchange_campaign import UNITS, Campaign
 from conformance.exchange_script import EMPTY_CACHE, answer
+from spec.exchange_message import KINDS
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -50,3 +56,32 @@ def test_ws_conformance_8_cache_digest_is_a_chain_over_acknowledged_slices() -> 
             acked = next(m["digest"] for m in reply["sent"] if m["kind"] == "slice-ack")
             cache = hashlib.sha256((cache + acked).encode()).hexdigest()
         assert reply["cache"] == cache
+
+
+@pytest.mark.parametrize("name", THINKER_STORIES)
+def test_ws_conformance_8_thinker_story_ends_as_told(name: str) -> None:
+    script = json.loads(json.dumps(thinker_script_of(name, "overlapped")))
+    replies = answer(script)
+    told = THINKER_STORIES[name]
+    assert tuple(unit for reply in replies for unit in reply["decode"]) == told.decoded
+    assert replies[-1]["failed"] == (told.end == "failed")
+    assert replies[-1]["closed"] == (told.end == "closed")
+
+
+@pytest.mark.parametrize("schedule", LAG_OF_SCHEDULE)
+def test_ws_conformance_8_campaigns_reach_what_they_are_for(schedule: Schedule) -> None:
+    """A wire that never let a slice through, or always, would judge nothing."""
+    scripts = [played(seed, schedule) for seed in range(SEEDS)]
+    thought = [reply for s in scripts for reply in answer(s.thinker)]
+    performed = [reply for s in scripts for p in s.performers for reply in answer(p)]
+    said = {message["kind"] for reply in (*thought, *performed) for message in reply["sent"]}
+    assert said == set(KINDS)
+    assert {unit for reply in thought for unit in reply["decode"]} == set(range(UNITS))
+    assert any(epoch > 0 for reply in thought for epoch, _ in reply["export"])
+    assert any(reply["refused"] for reply in thought)
+    assert any(reply["closed"] for reply in thought)
+    assert not any(reply["failed"] for reply in (*thought, *performed))
+
+
+def test_ws_conformance_8_campaigns_are_the_same_everywhere() -> None:
+    assert Campaign(3, "sequential").run() == Campaign(3, "sequential").run()
