@@ -7,8 +7,9 @@ of its latents, starts of decode and commit, and lower-case letters for duration
     R_k = max(S_k, R_{k-1}) + p_k + b_k                           solve k begins at that maximum
     one stream, boundary:   E_k = max(A_k, M_{k-2} + m_{k-2})
                             D_{k-1} = max(S_k, R_{k-1})           M_{k-1} = D_{k-1} + d_{k-1}
-    separate streams:       E_k = max(A_k, E_{k-1} + e_{k-1})     M_{k-1} = max(S_k, R_{k-1})
+    separate streams:       E_k = max(A_k, E_{k-1} + e_{k-1}, D_{k-3})
                             D_{k-1} = max(R_{k-1}, D_{k-2} + d_{k-2}, [boundary: S_k])
+                            M_{k-1} = max(S_k, R_{k-1})
 
 After the last unit K-1 the boundary A_K stands for S_K. One stream with eager return has to choose
 and is in `simulator.maxplus_eager`. Source: DERIVED from design §8, §10 (WS-SIMULATION-5).
@@ -23,6 +24,7 @@ from simulator.maxplus_eager import run_eager
 from simulator.random_streams import Times
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
+from simulator.timing import IN_WORK
 
 
 def run_maxplus(scenario: Scenario, durations: Durations | None = None) -> Timeline:
@@ -84,6 +86,8 @@ def separate_streams(scenario: Scenario, times: Durations) -> Timeline:
     last = times.units - 1
     for k in range(times.units):
         np.maximum(times.arrive[k], encoded, out=encode[k])
+        if k >= IN_WORK:
+            np.maximum(encode[k], decode[k - IN_WORK], out=encode[k])
         encoded = encode[k] + times.encode[k]
         np.maximum(encoded, free, out=update[k])
         if not overlapped:

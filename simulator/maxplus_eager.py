@@ -17,6 +17,7 @@ from simulator.durations import Durations
 from simulator.random_streams import Times
 from simulator.scenario import Scenario
 from simulator.timeline import Timeline
+from simulator.timing import IN_WORK
 
 NEVER: Final = np.int64(1 << 62)
 
@@ -56,7 +57,8 @@ class _Sessions:
             waited = np.where(update > 0, self.at(self.returned, update - 1), 0)
             update_at = np.where(k["encode"] > update, waited, NEVER)
         decode_at = np.where(update > k["decode"], self.at(self.returned, k["decode"]), NEVER)
-        encode_at = np.where(k["encode"] < units, self.at(self.times.arrive, k["encode"]), NEVER)
+        may_encode = (k["encode"] < units) & (k["decode"] > k["encode"] - IN_WORK)
+        encode_at = np.where(may_encode, self.at(self.times.arrive, k["encode"]), NEVER)
         result = {"update": update_at, "decode": decode_at}
         if self.overlapped:
             commit = k["commit"]

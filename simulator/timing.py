@@ -3,7 +3,8 @@
 One session, one thinker, one performer. Every stage keeps the order of the units, so how many
 units have begun or passed a stage is the whole state. When a stage may begin (WS-SIMULATION-5):
 
-    encode k   unit k arrived; one stream handing over at boundaries: z_{k-2} decoded, committed
+    encode k   unit k arrived, decode k-3 begun; one stream handing over at boundaries: z_{k-2}
+               decoded, committed
     update k   unit k encoded, slice k-1 sent; overlapped: z_{k-2} committed, sequential: z_{k-1}
                returned
     solve k    slice k sent, z_{k-1} on its way back
@@ -18,6 +19,7 @@ before commit, commit before encode. Source: DERIVED from design §8, §10.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +30,9 @@ from simulator.timeline import Timeline
 
 ENDED, CHOOSING = 0, 1
 """Priorities: everything that happens at an instant comes before the choice of what to begin."""
+
+IN_WORK: Final = 3
+"""At most so many units are encoded and not yet being decoded (WS-SIMULATION-5, WS-TRACE-11)."""
 
 
 class Pipeline:
@@ -117,7 +122,10 @@ class Pipeline:
                 queue.schedule(now + self._commit[k], self._on_commit, k)
         if not busy[self._encoder]:
             k = self._encoded
-            if self._arrived > k < self._units and not (self._strict and self._unfinished(k - 2)):
+            if self._arrived > k < self._units and not (
+                (self._strict and self._unfinished(k - 2))
+                or len(self.decode_starts) <= k - IN_WORK
+            ):
                 busy[self._encoder] = True
                 self.encode_starts.append(now)
                 queue.schedule(now + self._encode[k], self._on_encode, k)
