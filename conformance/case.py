@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -9,7 +10,7 @@ import attrs
 
 from conformance.guard import Guard
 from conformance.oracle import Oracle
-from conformance.protocol import DType, Hello, Profile
+from conformance.protocol import DType, Hello, Inconclusive, Profile
 from conformance.recording import Recorder
 from spec.presets import preset_named
 from spec.sizes import Preset
@@ -17,16 +18,16 @@ from spec.sizes import Preset
 Tolerance = Literal["A", "B", "C"]
 
 
-class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
-    """A judge saw too little to judge; its text says what was missing."""
-
-
 class Context:
     """The port under test, what was recorded of it, and the oracle."""
 
-    def __init__(self, port: Guard, oracle: Oracle, preset: str = "tiny") -> None:
+    def __init__(
+        self, port: Guard, oracle: Oracle, preset: str = "tiny", unknown_feature: str | None = None
+    ) -> None:
         self.port = port
         self.oracle = oracle
+        # A name that nobody can have built in, unless it stands in a folder of recorded cases.
+        self.unknown_feature = unknown_feature or f"feature-{secrets.token_hex(8)}"
         self.preset: Preset = preset_named(preset)
         self.hello: Hello = port.hello()
         self.run = Recorder(port, self.hello.features)
@@ -62,3 +63,6 @@ class Check:
     profile: Profile | None
     tolerance: Tolerance
     cases: Callable[[Context], Iterable[Case]]
+
+
+__all__ = ["Case", "Check", "Context", "Inconclusive", "Tolerance"]

@@ -17,6 +17,7 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Hello,
+    Inconclusive,
     Json,
     KvEntries,
     KvExport,
@@ -146,7 +147,7 @@ class Guard:
 def _call(command: str, act: Callable[[], T]) -> T:
     try:
         return act()
-    except (Unsupported, Refusal):
+    except (Unsupported, Refusal, Inconclusive):
         raise
     except WanStreamerError as error:
         raise Refusal(error.what, error.value, error.allowed) from error

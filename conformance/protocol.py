@@ -71,6 +71,10 @@ class Refusal(WanStreamerError):  # noqa: N818 - a reply, named as the protocol 
     """The clean error reply of a port to a request that it cannot honour (WS-CONFORMANCE-4)."""
 
 
+class Inconclusive(Exception):  # noqa: N818 - a verdict, not an error
+    """Too little was seen to judge; its text says what was missing (WS-CONFORMANCE-10)."""
+
+
 @attrs.frozen(kw_only=True)
 class Hello:
     """A port's first answer: who it is and what it claims (WS-CONFORMANCE-2).

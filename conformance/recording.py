@@ -46,6 +46,10 @@ class Recorder:
             self._done[key] = self.offline(script) if form == "offline" else self.stream(script)
         return self._done[key]
 
+    def forget(self) -> None:
+        """Ask the port again from now on."""
+        self._done.clear()
+
     def offline(self, script: Script) -> Recording:
         if "offline" not in self._features:
             raise Unsupported("offline")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from functools import partial
 
@@ -35,8 +34,7 @@ def honest(context: Context) -> Iterator[Case]:
 
 
 def _unknown(context: Context) -> str | None:
-    # A name nobody can have built in, so it cannot come from a recipe.
-    feature = f"feature-{secrets.token_hex(8)}"
+    feature = context.unknown_feature
     if context.port.supports(feature) or feature in context.hello.features:
         return f"claims to support {feature}, which does not exist"
     return None
