@@ -149,6 +149,8 @@ def _call(command: str, act: Callable[[], T]) -> T:
         return act()
     except (Unsupported, Refusal, Inconclusive):
         raise
+    except PortFault as fault:
+        raise PortFault(f"{command}: {fault}") from fault
     except WanStreamerError as error:
         raise Refusal(error.what, error.value, error.allowed) from error
     except Exception as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from conformance.protocol import Port
+from conformance.stdio_port import from_command
 from spec.errors import PortError, WanStreamerError
 
 OURS: Final[Mapping[str, str]] = {
@@ -18,7 +19,7 @@ OURS: Final[Mapping[str, str]] = {
     "split": "conformance.ports.split:SplitPort",
     "optimized": "conformance.ports.optimized:OptimizedPort",
 }
-ALLOWED: Final = "reference, optimized, split, mutant:NAME, benign:NAME, MODULE:FACTORY"
+ALLOWED: Final = "reference, optimized, split, mutant:NAME, benign:NAME, MODULE:FACTORY, cmd:ARGV"
 
 
 def resolve(name: str) -> Port:
@@ -29,7 +30,7 @@ def resolve(name: str) -> Port:
     """
     kind, _, rest = name.partition(":")
     if kind == "cmd":
-        raise PortError("port", name, f"{ALLOWED}; cmd: (stdio) is not part of this version")
+        return from_command(rest)
     if name in OURS:
         return _built(name, OURS[name])
     if kind in ("mutant", "benign"):

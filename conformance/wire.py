@@ -1,7 +1,7 @@
 """One encoder for every protocol record: a JSON object and the arrays it names (WS-CONFORMANCE-1).
 
-An array becomes ``{"tensor": NAME}`` and travels beside the JSON under that name. Case folders
-and the stdio protocol will carry the same pairs; today they key the cache of recorded runs.
+An array becomes ``{"tensor": NAME}`` and travels beside the JSON under that name: in the messages
+of the stdio protocol, in case folders, and as the key of the cache of recorded runs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ import numpy as np
 from conformance.protocol import Array
 
 
+class Named(dict[str, str]):
+    """``{"tensor": NAME}`` as `encode` makes it: a type of its own, so that nobody takes an
+    object that happens to look like it for an array."""
+
+
 def encode(value: Any, name: str = "") -> tuple[Any, dict[str, Array]]:
     """``value`` as JSON data, and the arrays in it by their path ("units.0.audio")."""
     if isinstance(value, np.ndarray):
-        return {"tensor": name}, {name: value}
+        return Named(tensor=name), {name: value}
     if attrs.has(type(value)):
         fields = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
         return encode(fields, name)
