@@ -1,9 +1,10 @@
-"""What a run of a fleet counts, and what is said of it: shares, percentiles, confidence.
+"""What is said of a run of a fleet: shares with their confidence, and percentiles.
 
-Shares of a simulation are not shares of independent trials: sessions of one pair are late together.
-The run is cut into blocks of time; from their spread follows how many independent trials the share
-is worth, and for those the exact binomial bound holds.
-Source: CHOICE (WS-FLEET-9); Clopper and Pearson 1934, ratio estimator of batch means.
+Units of one pair are late together, and arrivals are refused together, so the share of a run is
+worth fewer trials than it has. Trials are put in clusters that hardly know of each other; from the
+spread among clusters follows how many independent trials the share is worth, and for those the
+exact binomial bound holds.
+Source: CHOICE (WS-FLEET-9); Clopper and Pearson 1934; the ratio estimator of cluster sampling.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 
 from simulator.fleet_times import Ints
 
-BLOCKS: Final = 20
-"""Blocks of time from whose spread confidence is judged."""
+BLOCK_LENGTHS: Final = 2
+"""A cluster lasts this many mean session lengths: about as long as a fleet remembers."""
 
 BIN_NS: Final = 100_000
 """Resolution of latency percentiles: 0.1 ms."""
@@ -49,23 +50,40 @@ class Share:
         return 1 - binomial_upper(1 - self.value, self.effective, confidence)
 
 
-def share_of(hits: Ints, trials: Ints, separate: int) -> Share:
-    """The share over blocks of time (WS-FLEET-9).
+class Clusters:
+    """Hits and trials of ``groups`` that run side by side, in blocks of time (WS-FLEET-9)."""
 
-    Args:
-        hits, trials: of each block.
-        separate: groups of trials that certainly do not share one cause within a round; the
-            number that counts where every trial came out alike, so that there is no spread.
-    """
-    total, hit = int(trials.sum()), int(hits.sum())
-    if hit in (0, total):
-        return Share(hits=hit, trials=total, effective=min(total, separate))
-    value, filled = hit / total, trials[trials > 0]
-    blocks = len(filled)
-    residuals = hits[trials > 0] - value * filled
-    spread = float((residuals**2).sum()) * blocks / max(blocks - 1, 1) / total**2
-    independent = value * (1 - value) / spread if spread else math.inf
-    return Share(hits=hit, trials=total, effective=min(total, independent))
+    def __init__(self, groups: int) -> None:
+        self._hits, self._trials = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+        self._sums = np.zeros(3)
+        self._hit, self._total, self._clusters = 0, 0, 0
+
+    def add(self, hits: Ints | int, trials: Ints | int) -> None:
+        """Hits and trials of each group; one sum of all where there is one group."""
+        alone = len(self._hits) == 1
+        self._hits += np.sum(hits) if alone else hits
+        self._trials += np.sum(trials) if alone else trials
+
+    def end_block(self) -> None:
+        """What comes now is another cluster for every group."""
+        h, n = self._hits.astype(float), self._trials.astype(float)
+        self._sums += np.array([(h * h).sum(), (h * n).sum(), (n * n).sum()])
+        self._hit, self._total = self._hit + int(h.sum()), self._total + int(n.sum())
+        self._clusters += int((n > 0).sum())
+        self._hits[:], self._trials[:] = 0, 0
+
+    def share(self) -> Share:
+        """The share over all ended blocks, and how many independent trials it is worth: those that
+        explain the spread; as many as there are clusters where there is none (WS-FLEET-9)."""
+        value = self._hit / self._total if self._total else 0.0
+        clusters = self._clusters
+        spread = float(self._sums @ [1, -2 * value, value * value])
+        if spread <= 0 or clusters < 2 or value in (0, 1):
+            worth = float(clusters)
+        else:
+            variance = spread * clusters / (clusters - 1) / self._total**2
+            worth = value * (1 - value) / variance
+        return Share(hits=self._hit, trials=self._total, effective=min(self._total, worth))
 
 
 def binomial_upper(value: float, trials: float, confidence: float) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import numpy as np
 
-from simulator.fleet_figures import BLOCKS, Latencies, Share, share_of
+from simulator.fleet_figures import BLOCK_LENGTHS, Clusters, Latencies, Share
 from simulator.fleet_limits import Limits
 from simulator.fleet_scenario import Fleet
 from simulator.fleet_times import Ints
@@ -54,7 +54,8 @@ class FleetResult:
 
     ``at_start``, ``at_end``: sessions on pairs; ``waiting_at_...``: not yet let in. ``waited``: of
     those let in, how many waited, and ``wait_ns`` for how long together. ``session_units``: units
-    served. ``*_busy``: share of all pairs' time in which that side worked.
+    served. ``within_p99``: share of units within the time promised for 99 %. ``*_busy``: share of
+    all pairs' time in which that side worked.
     """
 
     pairs: int
@@ -73,6 +74,7 @@ class FleetResult:
     wait_ns: int
     session_units: int
     on_time: Share
+    within_p99: Share
     blocking: Share
     latencies: Latencies
     peak_memory_bytes: int
@@ -83,21 +85,29 @@ class FleetResult:
 
 
 class Tally:
-    """The counts of one run so far, in blocks of time (WS-FLEET-8)."""
+    """The counts of one run so far (WS-FLEET-8)."""
 
     def __init__(self, fleet: Fleet, limits: Limits, pairs: int) -> None:
         self._fleet, self._limits, self._pairs = fleet, limits, pairs
-        names = (*COUNTS, "units", "late")
-        self._blocks = {name: np.zeros(BLOCKS, np.int64) for name in names}
+        self._counts = dict.fromkeys(COUNTS, 0)
         self._latencies = Latencies()
-        self._batches, self._waited, self._wait_rounds = 0, 0, 0
-        self._peak, self._memory_sum = 0, 0
+        self._waited, self._wait_rounds = 0, 0
+        self._peak, self._memory_sum, self._units = 0, 0, 0
+        # What all pairs have in common, as a burst, leaves them no clusters of their own.
+        groups = pairs if fleet.arrivals.kind == "poisson" else 1
+        self._on_time, self._within_p99, self._refused = (Clusters(n) for n in (groups, groups, 1))
+        block = BLOCK_LENGTHS * clock.units_covering_ns(fleet.lengths.mean_ns)
+        blocks = max(fleet.rounds // block, 1)
+        # A block that would be shorter is part of the one before it.
+        self._ends = {block * n for n in range(1, blocks)} | {fleet.rounds}
 
     def add_round(self, done: Round) -> None:
         """Count a round."""
-        block = self._block(done.number)
         for name, count in done.counts.items():
-            self._blocks[name][block] += count
+            self._counts[name] += count
+        self._refused.add(done.rejected, done.arrived)
+        if self._ends_block(done.number):
+            self._refused.end_block()
         self._waited += int((done.waits > 0).sum())
         self._wait_rounds += int(done.waits.sum())
         used = self._limits.bytes_used(done.sessions, done.history + done.sessions)
@@ -106,14 +116,19 @@ class Tally:
 
     def add_responses(self, number: int, latency_ns: Ints, units: Ints) -> None:
         """Count the responses to ``units`` units of round ``number`` on each pair."""
-        block, served = self._block(number), units > 0
+        served, slo = units > 0, self._fleet.slo
         self._latencies.add(latency_ns[served], units[served])
-        self._blocks["units"][block] += units.sum()
-        self._blocks["late"][block] += units[latency_ns > self._fleet.slo.deadline_ns].sum()
-        self._batches += int(served.sum())
+        self._units += int(units.sum())
+        for clusters, most in (
+            (self._on_time, slo.deadline_ns),
+            (self._within_p99, slo.p99_ns),
+        ):
+            clusters.add(np.where(latency_ns <= most, units, 0), units)
+            if self._ends_block(number):
+                clusters.end_block()
 
-    def _block(self, number: int) -> int:
-        return (number - self._fleet.warmup_rounds) * BLOCKS // self._fleet.rounds
+    def _ends_block(self, number: int) -> bool:
+        return number - self._fleet.warmup_rounds + 1 in self._ends
 
     def result(
         self,
@@ -130,7 +145,7 @@ class Tally:
             busy_ns: of all thinkers and of all performers while it was counted.
             sha256: of what happened.
         """
-        rounds, blocks = self._fleet.rounds, self._blocks
+        rounds = self._fleet.rounds
         time = self._pairs * rounds * clock.UNIT_NS
         return FleetResult(
             pairs=self._pairs,
@@ -140,12 +155,13 @@ class Tally:
             at_end=end[0],
             waiting_at_start=start[1],
             waiting_at_end=end[1],
-            **{name: int(blocks[name].sum()) for name in COUNTS},
+            **self._counts,
             waited=self._waited,
             wait_ns=self._wait_rounds * clock.UNIT_NS,
-            session_units=int(blocks["units"].sum()),
-            on_time=share_of(blocks["units"] - blocks["late"], blocks["units"], self._batches),
-            blocking=share_of(blocks["rejected"], blocks["arrived"], rounds),
+            session_units=self._units,
+            on_time=self._on_time.share(),
+            within_p99=self._within_p99.share(),
+            blocking=self._refused.share(),
             latencies=self._latencies,
             peak_memory_bytes=self._peak,
             mean_memory_bytes=self._memory_sum // (self._pairs * rounds),
