@@ -45,6 +45,7 @@ class FaultKind(StrEnum):
     STALL = "stall"
     STRAY = "stray"
     TAMPER = "tamper"
+    RUSH = "rush"
 
 
 K = FaultKind
@@ -58,6 +59,7 @@ WHERE: Final[Mapping[FaultKind, tuple[str, ...]]] = {
     **dict.fromkeys((K.PAUSE, K.SKEW), PROCESSES),
     **dict.fromkeys((K.CRASH, K.RESTART), ("performer",)),
     **dict.fromkeys((K.BURST, K.STALL), ("client",)),
+    K.RUSH: ("thinker",),
 }
 """Where a fault of each kind can strike."""
 
@@ -71,6 +73,7 @@ RATES: Final[Mapping[FaultKind, float]] = {
     K.PAUSE: 0.004, K.CRASH: 0.002, K.RESTART: 0.002, K.LATE: 0.01, K.DROP: 0.02,
     K.DUPLICATE: 0.02, K.CORRUPT: 0.01, K.REORDER: 0.02, K.CLOG: 0.003, K.PARTITION: 0.002,
     K.SKEW: 0.002, K.BURST: 0.004, K.STALL: 0.002, K.STRAY: 0.005, K.TAMPER: 0.0005,
+    K.RUSH: 0.004,
 }  # fmt: skip
 """Faults a unit, on average, that ``all`` stands for."""
 
@@ -185,10 +188,10 @@ _UNIT = clock.UNIT_NS
 LENGTHS: Final[Mapping[FaultKind, tuple[int, int]]] = {
     K.PAUSE: (_UNIT // 8, 6 * _UNIT), K.CRASH: (_UNIT // 8, 8 * _UNIT), K.RESTART: (0, 0),
     K.LATE: (_UNIT, 12 * _UNIT), K.DROP: (0, 0), K.DUPLICATE: (1_000_000, 6 * _UNIT),
-    K.CORRUPT: (0, 0), K.REORDER: (1_000_000, _UNIT), K.CLOG: (_UNIT // 2, 6 * _UNIT),
+    K.CORRUPT: (0, 0), K.REORDER: (1_000_000, 3 * _UNIT), K.CLOG: (_UNIT // 2, 6 * _UNIT),
     K.PARTITION: (_UNIT // 2, 30 * _UNIT), K.SKEW: (-SKEW_PPM, SKEW_PPM),
     K.BURST: (_UNIT, 8 * _UNIT), K.STALL: (_UNIT, 12 * _UNIT), K.STRAY: (0, _UNIT),
-    K.TAMPER: (0, 2),
+    K.TAMPER: (0, 3), K.RUSH: (0, 0),
 }  # fmt: skip
 """Smallest and largest ``amount`` that is drawn."""
 

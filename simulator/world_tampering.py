@@ -1,0 +1,99 @@
+"""Messages that a broken peer could send: well formed, and wrong in one field (WS-FAULTS-6).
+
+A checksum does not help against these, since the damage came before it was taken; the guards of
+the exchange have to refuse them. Source: CHOICE (design §9).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from simulator.world_digests import FOREIGN, digest
+from spec.exchange_message import (
+    Header,
+    Latents,
+    LatentsAck,
+    LatentsNack,
+    Message,
+    Open,
+    SliceAck,
+    SliceNack,
+)
+from spec.exchange_terms import DTYPE_BYTES
+
+FAR: Final = 1 << 20
+"""Units beyond anything that a session can be at."""
+
+_FOREIGN_DIGEST: Final = digest(FOREIGN, 0, 0)
+
+
+def tampered(message: Message, variant: int, known_up_to: int) -> Message | None:
+    """The message with one field changed, by ``variant`` (WS-FAULTS-6).
+
+    Args:
+        known_up_to: the newest unit whose slice (or latents) the receiver has. Another digest is
+            put in for those only: for new ones nothing but the payload could tell it.
+
+    Returns:
+        None for a message that has no such field.
+    """
+    match message:
+        case Open():
+            return _open(message, variant)
+        case Header():
+            return _slice(message, variant, known_up_to)
+        case SliceAck():
+            if variant % 2:
+                return attrs.evolve(message, kv_len=message.kv_len + 1)
+            return attrs.evolve(message, digest=_FOREIGN_DIGEST)
+        case SliceNack():
+            if variant % 2:
+                return attrs.evolve(message, kv_len=message.kv_len + 1)
+            return attrs.evolve(message, unit=message.unit + FAR)
+        case Latents():
+            return _latents(message, variant, known_up_to)
+        case LatentsAck():
+            if variant % 2:
+                return attrs.evolve(message, unit=message.unit + FAR)
+            return attrs.evolve(message, digest=_FOREIGN_DIGEST)
+        case LatentsNack():
+            return attrs.evolve(message, unit=message.unit + FAR)
+        case _:
+            return None
+
+
+def _open(message: Open, variant: int) -> Open:
+    if variant % 2:
+        return attrs.evolve(message, incarnation=message.incarnation + 1)
+    terms = attrs.evolve(message.terms, prefill_tokens=message.terms.prefill_tokens + 1)
+    return attrs.evolve(message, terms=terms)
+
+
+def _slice(header: Header, variant: int, known_up_to: int) -> Header | None:
+    match variant % 4:
+        case 0:
+            other = next(dtype for dtype in DTYPE_BYTES if dtype != header.dtype)
+            return attrs.evolve(header, dtype=other)
+        case 1:
+            longer = {"kv_len_before": header.kv_len_before + 1}
+            return attrs.evolve(header, **longer, kv_len_after=header.kv_len_after + 1)
+        case 2:
+            return attrs.evolve(header, unit=header.unit + FAR)
+        case _:
+            known = header.unit <= known_up_to
+            return attrs.evolve(header, digest=_FOREIGN_DIGEST) if known else None
+
+
+def _latents(message: Latents, variant: int, known_up_to: int) -> Latents | None:
+    match variant % 4:
+        case 0:
+            return attrs.evolve(message, slice_digest=_FOREIGN_DIGEST)
+        case 1:
+            return attrs.evolve(message, byte_count=message.byte_count + 1)
+        case 2:
+            return attrs.evolve(message, unit=message.unit + FAR)
+        case _:
+            known = message.unit <= known_up_to
+            return attrs.evolve(message, digest=_FOREIGN_DIGEST) if known else None
