@@ -22,10 +22,12 @@ from simulator.timeline import Timeline
 from simulator.timing import run_events
 from simulator.timing_trace import trace, trace_sha256
 from simulator.waterfall import PARTS, waterfall
+from spec.errors import ConfigError
 from spec.sizes import LAG_OF_SCHEDULE
 from spec.trace import write_trace
 from spec.trace_check import check_trace
 from wanstreamer.atomic import replacing
+from wanstreamer.simulate_fleet import fleet_file, run_fleet
 
 DEFAULT_SCENARIO = "paper"
 
@@ -37,7 +39,14 @@ DEFAULT_SCENARIO = "paper"
 @click.option("--handover", help="boundary or eager.")
 @click.option("--seed", type=int, help="Same seed, same trace.")
 @click.option("--units", type=int, help="Units of each session.")
-@click.option("--sessions", type=int, help="Sessions, each on a pair of its own.")
+@click.option(
+    "--sessions",
+    type=int,
+    help="Sessions, each on a pair of its own; of a fleet, how many are offered at a time.",
+)
+@click.option(
+    "--capacity", help="Of a fleet: search the pairs or sessions-per-pair of its promise."
+)
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def simulate_command(
@@ -48,6 +57,7 @@ def simulate_command(
     seed: int | None,
     units: int | None,
     sessions: int | None,
+    capacity: str | None,
     trace_file: Path | None,
     *,
     as_json: bool,
@@ -57,6 +67,14 @@ def simulate_command(
     SCENARIO.toml is a file or the name of a shipped scenario; the paper's operating point if
     neither it nor --stages is given.
     """
+    fleet = fleet_file(scenario_file)
+    if fleet is not None:
+        unused = {"stages": stages, "schedule": schedule, "handover": handover, "trace": trace_file}
+        run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
+                  as_json=as_json, unused=unused)  # fmt: skip
+        return
+    if capacity is not None:
+        raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
     named = {"schedule": schedule, "handover": handover}
     counts = {"seed": seed, "units": units, "sessions": sessions}
     chosen = scenario_of(scenario_file, stages, {
