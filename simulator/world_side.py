@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 
-from simulator.network import Letter, Wire
+from simulator.network import CORRUPT, Letter, Wire
 from simulator.world_place import Place
 from simulator.world_times import Pauses
 from spec.errors import ExchangeError
@@ -29,6 +29,7 @@ S = TypeVar("S", bound=State)
 OWN_FAULTS: Final = (ExchangeError, LookupError, StopIteration, AttributeError, AssertionError)
 """How a machine shows that it cannot go on with its own driver's work."""
 
+_OPEN_PHASES: Final = (Phase.STREAMING, Phase.GAP)
 _ANSWERED: Final = {Event.SLICE_AGAIN: SliceAck, Event.LATENTS_AGAIN: LatentsAck}
 
 
@@ -112,7 +113,7 @@ class Side(ABC, Generic[S]):
             self._cause = (self.note(Kind.RECEIVE, unit, detail=detail),)
         if not self.takes(letter):
             return
-        if letter.stray or letter.tampered:
+        if (letter.stray or letter.tampered) and letter.message is not CORRUPT:
             self._take_wrong(letter)
         else:
             self.feed(letter.message)
@@ -170,7 +171,7 @@ class Side(ABC, Generic[S]):
     def _dropped(self, event: Event, effects: tuple[Effect, ...]) -> None:
         self.place.marks[event] += 1
         self.note(Kind.DROP, -1, detail={"event": event.value})
-        answer = _ANSWERED.get(event)
+        answer = _ANSWERED.get(event) if self.state.phase in _OPEN_PHASES else None
         if answer is not None and not any(
             isinstance(e, Send) and isinstance(e.message, answer) for e in effects
         ):

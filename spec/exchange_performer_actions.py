@@ -46,8 +46,13 @@ def hold(state: Performer, given: Header) -> Done:
 
 
 def append(state: Performer, given: Header) -> Done:
-    """Append every held part at once (WS-EXCHANGE-5, WS-EXCHANGE-7)."""
+    """Append every held part at once (WS-EXCHANGE-5, WS-EXCHANGE-7).
+
+    The slice was sent within the window, so its thinker has the responses before it, and latents
+    whose acknowledgements were lost need not be kept (WS-EXCHANGE-11).
+    """
     slice_ = Appended(unit=given.unit, parts=state.held, digest=slice_digest(state.held))
+    state, released = _forget_up_to(state, given.unit - state.terms.window)
     state = evolve(
         state,
         appended=given.unit,
@@ -58,7 +63,7 @@ def append(state: Performer, given: Header) -> Done:
     effect = Append(
         epoch=state.epoch, unit=given.unit, digest=slice_.digest, kv_len=given.kv_len_after
     )
-    return state, (effect,)
+    return state, (*released, effect)
 
 
 def send_ack(state: Performer, _given: object) -> Done:
@@ -122,8 +127,14 @@ def commit(state: Performer, given: Solved) -> Done:
 
 def forget_latents(state: Performer, given: LatentsAck) -> Done:
     """Acknowledgements are cumulative (WS-EXCHANGE-9)."""
-    released = tuple(Release(unit=kept.unit) for kept in state.kept if kept.unit <= given.unit)
-    kept = tuple(kept for kept in state.kept if kept.unit > given.unit)
+    return _forget_up_to(state, given.unit)
+
+
+def _forget_up_to(state: Performer, unit: int) -> Done:
+    if not state.kept or state.kept[0].unit > unit:
+        return state, ()
+    released = tuple(Release(unit=kept.unit) for kept in state.kept if kept.unit <= unit)
+    kept = tuple(kept for kept in state.kept if kept.unit > unit)
     return evolve(state, kept=kept), released
 
 
