@@ -45,7 +45,7 @@ PARTS: Final[tuple[Part, ...]] = (
 
 DTYPES: Final[tuple[DType, ...]] = ("float32", "float64", "bfloat16", "float16")
 OPTIONAL_FEATURES: Final = frozenset(
-    {"offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
+    {"midpoint", "media", "offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
 )
 """What a conformant port may answer `Unsupported` to (WS-CONFORMANCE-3)."""
 
@@ -81,7 +81,8 @@ class Hello:
 
     ``deterministic``: the same commands give the same bits. ``features`` names the commands it
     answers: "math", "codec", "session" (open, step, finish, close), "exchange", and the optional
-    "offline", "kv_digest", "kv_transfer" (export_kv, import_kv), "reset", "probe".
+    "midpoint" and "media" (ops of `math`), "offline", "kv_digest", "kv_transfer" (export_kv,
+    import_kv), "reset", "probe".
     ``exact_split``: its thinker and performer reproduce the oracle's single process bit by bit in
     float64; only our own split claims it, everyone else is held to class C (WS-CONFORMANCE-9).
     """

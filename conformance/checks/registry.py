@@ -12,6 +12,7 @@ from conformance.checks import (
     exchange,
     exchange_thinker,
     exchange_wire,
+    math,
     port,
     positions,
     session,
@@ -24,6 +25,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     check.id: check
     for module in (
         port,
+        math,
         codec,
         streaming,
         visibility,

@@ -11,6 +11,7 @@ import torch
 
 from conformance.base_port import BasePort
 from conformance.exchange_script import answer
+from conformance.ports import math_ops
 from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
 from conformance.ports.parts import run_part
 from conformance.ports.probing import probed
@@ -23,6 +24,7 @@ from conformance.protocol import (
     Json,
     KvExport,
     LoadRequest,
+    MathRequest,
     OpenRequest,
     UnitInput,
     UnitOutput,
@@ -82,10 +84,13 @@ class ReferencePort(BasePort):
         return Hello(
             name=self.name,
             version="0.1",
-            profiles=("codec", "session", "split"),
+            profiles=("math", "codec", "session", "split"),
             dtypes=("float32", "float64"),
             deterministic=True,
             features=(
+                "math",
+                "midpoint",
+                "media",
                 "codec",
                 "session",
                 "offline",
@@ -107,6 +112,9 @@ class ReferencePort(BasePort):
 
     def load(self, request: LoadRequest) -> str:
         return recipe.weights_sha256(self.model(request))
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        return math_ops.answer(request)
 
     def model(self, request: OpenRequest | CodecRequest | LoadRequest) -> WanStreamer:
         """The model a request is about."""
