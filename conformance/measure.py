@@ -77,7 +77,8 @@ class Measurements:
     @property
     def ratio(self) -> float | None:
         """The worst error over budget; None when nothing was compared."""
-        return max((m.ratio for m in (*self.closeness, *self.drift)), default=None)
+        ratios = [m.ratio for m in self.closeness] + [m.ratio for m in self.drift]
+        return max(ratios, default=None)
 
 
 class Notes:

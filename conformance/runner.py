@@ -3,19 +3,39 @@ WS-CONFORMANCE-11)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from conformance import report as reports
+import attrs
+
+from conformance import floors, measure, waivers
 from conformance.case import Case, Check, Context, Inconclusive
 from conformance.checks.registry import CHECKS, CLAUSES
+from conformance.events import (
+    LOG,
+    CaseJudged,
+    CaseStarted,
+    Event,
+    Listener,
+    LogFile,
+    RunEnded,
+    port_introduced,
+    run_started,
+)
 from conformance.guard import Guard, PortFault
+from conformance.listing import listing
 from conformance.oracle import Oracle
 from conformance.protocol import OPTIONAL_FEATURES, PROFILES, Port, Profile, Refusal, Unsupported
-from conformance.report import Report
-from conformance.resolve import catalogue, resolve
-from conformance.verdicts import CaseResult, Verdict, exit_status, overall
+from conformance.rendering import files
+from conformance.report import Report, counted
+from conformance.reproduce import command
+from conformance.resolve import resolve
+from conformance.untrusted import clipped
+from conformance.verdicts import Blame, CaseResult, Verdict, exit_status, overall, too_few
+from conformance.waivers import Waiver
 from spec.errors import ConfigError
 
 ORACLE: Final = "reference"
@@ -29,23 +49,30 @@ def check(
     clause: str | None = None,
     report_dir: Path | None = None,
     progress: Progress | None = None,
+    waiver_file: Path | None = None,
 ) -> Report:
     """What ``wanstreamer check`` does: the port by name against the reference.
 
     Args:
         profile: one of `PROFILES`; None for all that the port claims.
         clause: judge this clause only.
-        report_dir: where ``report.json`` is written.
+        report_dir: where the log and the reports are written.
+        waiver_file: failures that are accepted for a while (WS-CONFORMANCE-20).
 
     Raises:
-        PortError: the port cannot be loaded.
-        ConfigError: no such profile or clause.
+        PortError: the port cannot be loaded, or the folder cannot be written.
+        ConfigError: no such profile or clause, or a bad waiver file.
     """
     selected = select(profile, clause)
+    accepted = () if waiver_file is None else waivers.read(waiver_file)
     port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
-    report = run(port, oracle, port_name, selected, profile, clause, progress)
-    if report_dir is not None:
-        reports.write(report, report_dir)
+    todo = (port, oracle, port_name, selected, profile, clause, progress, False)
+    if report_dir is None:
+        return run(*todo, accepted=accepted)
+    files.clear(report_dir)
+    with LogFile(report_dir / LOG) as log:
+        report = run(*todo, listener=log, accepted=accepted)
+    files.write(report, report_dir)
     return report
 
 
@@ -73,6 +100,49 @@ def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
     return chosen
 
 
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What one port will be asked: the checks of the profiles it claims, and their cases."""
+
+    context: Context
+    checks: tuple[Check, ...]
+    todo: tuple[tuple[Check, Case], ...]
+
+
+def plan(
+    port: Port, oracle: Oracle, selected: Sequence[Check], profile: str | None, clause: str | None
+) -> Plan:
+    """The cases for ``port``, none of them judged yet.
+
+    Raises:
+        PortFault, Unsupported, Refusal: the port does not answer ``hello``.
+    """
+    context = Context(Guard(port), oracle)
+    # A profile that nobody asked for is judged only when the port claims it.
+    claimed = (None, *context.hello.profiles)
+    checks = tuple(c for c in selected if profile is not None or c.profile in claimed)
+    todo = [(c, case) for c in checks for case in cases_of(c, context) if about(case, clause)]
+    if clause is not None:
+        # Cases about this clause alone come before those about it among others.
+        todo.sort(key=lambda pair: not pair[1].clauses)
+    return Plan(context=context, checks=checks, todo=tuple(todo))
+
+
+def cases_of(owner: Check, context: Context) -> tuple[Case, ...]:
+    """The cases of a check; if it cannot make them all, one more that says so."""
+    made: list[Case] = []
+    try:
+        made.extend(owner.cases(context))
+    except Exception as error:  # noqa: BLE001 - one broken check must not end the run
+        problem = error
+
+        def judge() -> str | None:
+            raise problem
+
+        made.append(Case(name="making-the-cases", judge=judge))
+    return tuple(made)
+
+
 def run(
     port: Port,
     oracle: Oracle,
@@ -82,34 +152,71 @@ def run(
     clause: str | None = None,
     progress: Progress | None = None,
     stop_at_failure: bool = False,
+    *,
+    listener: Listener | None = None,
+    accepted: Sequence[Waiver] = (),
 ) -> Report:
-    """Judge ``port`` by the ``selected`` checks, expected numbers from ``oracle``."""
+    """Judge ``port`` by the ``selected`` checks, expected numbers from ``oracle``.
+
+    Args:
+        listener: told every event as it happens (WS-CONFORMANCE-19).
+        accepted: failures that are waived (WS-CONFORMANCE-20).
+    """
+    events: list[Event] = []
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        if listener is not None:
+            listener(event)
+
+    tell(run_started(name, profile, clause))
     try:
-        context = Context(Guard(port), oracle)
+        planned = plan(port, oracle, selected, profile, clause)
     except (PortFault, Unsupported, Refusal) as fault:
+        again = command(name, "WS-CONFORMANCE-2", profile)
         failed = CaseResult(
             id="port/honest:hello",
             clause="WS-CONFORMANCE-2",
             verdict=Verdict.ERROR,
-            detail=f"{fault}; reproduce: {reproduce(name, 'WS-CONFORMANCE-2')}",
+            detail=f"{clipped(str(fault))}; reproduce: {again}",
             blame="port",
         )
-        return _report(name, profile, (failed,), ())
-    # A profile that nobody asked for is judged only when the port claims it.
-    claimed = (None, *context.hello.profiles)
-    checks = [c for c in selected if profile is not None or c.profile in claimed]
-    todo = [(c, case) for c in checks for case in c.cases(context) if about(case, clause)]
-    if clause is not None:
-        # Cases about this clause alone come before those about it among others.
-        todo.sort(key=lambda pair: not pair[1].clauses)
-    results = []
+        tell(CaseJudged(result=failed))
+        tell(_sum((failed,), (), clause))
+        return Report.of(events)
+    checks, todo = tuple(c.id for c in planned.checks), planned.todo
+    tell(port_introduced(planned.context.hello, checks, len(todo)))
+    today = dt.datetime.now(dt.UTC).date()
+    results: list[CaseResult] = []
     for done, (owner, case) in enumerate(todo):
+        case_id = f"{owner.id}:{case.name}"
         if progress is not None:
-            progress(done, len(todo), f"{owner.id}:{case.name}")
-        results.append(judge(owner, case, clause, name))
+            progress(done, len(todo), case_id)
+        tell(CaseStarted(id=case_id))
+        result = judge(owner, case, clause, name, profile)
+        results.append(waivers.waived(result, case.clauses or owner.clauses, accepted, today))
+        tell(CaseJudged(result=results[-1]))
         if stop_at_failure and results[-1].verdict is Verdict.FAIL:
             break
-    return _report(name, profile, tuple(results), tuple(c.id for c in checks))
+    else:
+        for waiver in in_scope(accepted, selected, clause):
+            covered = [
+                result
+                for (owner, case), result in zip(todo, results, strict=False)
+                if waiver.covers(result.id, case.clauses or owner.clauses)
+            ]
+            results.append(waivers.judged(waiver, covered, today))
+            tell(CaseJudged(result=results[-1]))
+    tell(_sum(tuple(results), checks, clause))
+    return Report.of(events)
+
+
+def in_scope(
+    accepted: Sequence[Waiver], selected: Sequence[Check], clause: str | None
+) -> tuple[Waiver, ...]:
+    """The waivers that a run must need: those of a clause that it was asked to judge."""
+    judged = {c for check in selected for c in check.clauses} if clause is None else {clause}
+    return tuple(waiver for waiver in accepted if waiver.clause in judged)
 
 
 def about(case: Case, clause: str | None) -> bool:
@@ -117,81 +224,64 @@ def about(case: Case, clause: str | None) -> bool:
     return clause is None or not case.clauses or clause in case.clauses
 
 
-def judge(owner: Check, case: Case, clause: str | None, port_name: str) -> CaseResult:
+def judge(
+    owner: Check, case: Case, clause: str | None, port_name: str, profile: str | None = None
+) -> CaseResult:
     """One case to its verdict; whatever happens in it, it becomes one line."""
     named = clause or (case.clauses or owner.clauses)[0]
+    start = time.perf_counter()
+    with measure.recording() as notes:
+        verdict, detail, blame = _verdict_of(case)
+    if verdict in (Verdict.FAIL, Verdict.ERROR):
+        detail = f"{clipped(detail)}; reproduce: {command(port_name, named, profile)}"
+    return CaseResult(
+        id=f"{owner.id}:{case.name}",
+        clause=named,
+        verdict=verdict,
+        detail=detail,
+        blame=blame,
+        seconds=round(time.perf_counter() - start, 4),
+        measurements=notes.measurements(),
+    )
 
-    def result(verdict: Verdict, detail: str = "", blame: Any = "") -> CaseResult:
-        if verdict in (Verdict.FAIL, Verdict.ERROR):
-            detail = f"{detail}; reproduce: {reproduce(port_name, named)}"
-        return CaseResult(
-            id=f"{owner.id}:{case.name}", clause=named, verdict=verdict, detail=detail, blame=blame
-        )
 
+def _verdict_of(case: Case) -> tuple[Verdict, str, Blame]:
     try:
         reason = case.judge()
     except Unsupported as unsupported:
         if unsupported.feature in OPTIONAL_FEATURES:
-            return result(Verdict.UNSUPPORTED, f"no {unsupported.feature}")
-        return result(Verdict.FAIL, f"{unsupported.feature} is claimed by the profile but missing")
+            return Verdict.UNSUPPORTED, f"no {unsupported.feature}", ""
+        claimed = f"{unsupported.feature} is claimed by the profile but missing"
+        return Verdict.FAIL, claimed, ""
     except Inconclusive as inconclusive:
-        return result(Verdict.INCONCLUSIVE, str(inconclusive))
+        return Verdict.INCONCLUSIVE, str(inconclusive), ""
     except Refusal as refusal:
-        return result(Verdict.FAIL, f"a good request was refused: {refusal}")
+        return Verdict.FAIL, f"a good request was refused: {refusal}", ""
     except PortFault as fault:
-        return result(Verdict.ERROR, str(fault), "port")
+        return Verdict.ERROR, str(fault), "port"
+    except SystemExit as end:
+        # Only a port in this process can do that.
+        return Verdict.ERROR, f"the port ended the process: exit {end.code!r}", "port"
     except Exception as error:  # noqa: BLE001 - a check that raises must not end the run
         line = " ".join(str(error).split())
-        return result(Verdict.ERROR, f"in the check: {type(error).__name__}: {line}", "suite")
-    return result(Verdict.PASS) if reason is None else result(Verdict.FAIL, reason)
+        return Verdict.ERROR, f"in the check: {type(error).__name__}: {line}", "suite"
+    return (Verdict.PASS, "", "") if reason is None else (Verdict.FAIL, reason, "")
 
 
-def reproduce(port_name: str, clause: str) -> str:
-    """The command that shows a failure again, alone."""
-    return f"wanstreamer check --port {port_name} --clause {clause}"
-
-
-def _report(
-    name: str, profile: str | None, cases: tuple[CaseResult, ...], checks: tuple[str, ...]
-) -> Report:
+def _sum(cases: tuple[CaseResult, ...], checks: Sequence[str], clause: str | None) -> RunEnded:
     # A check of which every case needs an optional feature may stay unexecuted.
-    excused = {c for c in checks if _all_unsupported(c, cases)}
-    verdict = overall(cases, [c for c in checks if c not in excused])
-    return Report(
-        port=name,
-        profile=profile or "all",
-        verdict=verdict,
-        exit_status=exit_status(verdict, cases),
-        cases=cases,
+    required = [c for c in checks if not _all_unsupported(c, cases)]
+    needed = floors.floors(required, clause)
+    verdict = overall(cases, required, needed)
+    reasons = too_few(cases, required, needed) if verdict is Verdict.INCONCLUSIVE else ()
+    return RunEnded(
+        verdict=verdict, counts=counted(cases), exit=exit_status(verdict, cases), reasons=reasons
     )
 
 
 def _all_unsupported(check_id: str, cases: Sequence[CaseResult]) -> bool:
-    own = [case.verdict for case in cases if case.id.split(":")[0] == check_id]
+    own = [case.verdict for case in cases if case.check == check_id]
     return bool(own) and set(own) == {Verdict.UNSUPPORTED}
 
 
-def listing() -> Mapping[str, Any]:
-    """The object of ``check --list --json`` (WS-CONFORMANCE-13)."""
-    return {
-        "clauses": sorted(CLAUSES),
-        "checks": [
-            {
-                "id": c.id,
-                "clauses": list(c.clauses),
-                "profile": c.profile or "all",
-                "tolerance": c.tolerance,
-            }
-            for c in CHECKS.values()
-        ],
-        "mutants": [
-            {"name": m.name, "clause": m.clause, "description": m.description}
-            for m in catalogue("mutant").values()
-        ],
-        "benign": [
-            {"name": b.name, "description": b.description} for b in catalogue("benign").values()
-        ],
-    }
-
-
-__all__ = ["PROFILES", "Profile", "Report", "check", "listing", "run", "select"]
+__all__ = ["PROFILES", "Profile", "Report", "check", "judge", "listing", "plan", "run", "select"]

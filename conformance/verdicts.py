@@ -3,11 +3,14 @@ WS-CONFORMANCE-11)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Literal
 
 import attrs
+
+from conformance.measure import Measurements
 
 
 class Verdict(StrEnum):
@@ -21,28 +24,44 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+Blame = Literal["", "port", "suite"]
+
+
 @attrs.frozen(kw_only=True)
 class CaseResult:
-    """One judged case. ``blame`` says whose error an ERROR is: the port's or the suite's."""
+    """One judged case. ``blame`` says whose error an ERROR is: the port's or the suite's.
+
+    ``seconds`` is what judging took, ``measurements`` what its comparisons noted; a case that
+    waited for an earlier one's recording is cheaper than the same case alone.
+    """
 
     id: str
     clause: str
     verdict: Verdict
     detail: str = ""
-    blame: Literal["", "port", "suite"] = ""
+    blame: Blame = ""
+    seconds: float = 0.0
+    measurements: Measurements = Measurements()
+
+    @property
+    def check(self) -> str:
+        """The id of its check: what stands before the first colon."""
+        return self.id.split(":")[0]
 
 
 EXECUTED: Final = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.WAIVED})
 """A case counts as executed only when it ended in one of these (WS-CONFORMANCE-11)."""
 
 
-def overall(cases: Sequence[CaseResult], required: Sequence[str]) -> Verdict:
+def overall(
+    cases: Sequence[CaseResult], required: Sequence[str], floors: Mapping[str, int] | None = None
+) -> Verdict:
     """The verdict of a run (WS-CONFORMANCE-11).
 
     Args:
         cases: all judged cases.
-        required: ids of checks of which at least one case must have been executed; a case
-            belongs to the check whose id stands before the ``:`` in its own.
+        required: ids of checks of which at least one case must have been executed.
+        floors: how many cases of a check must have been executed, where it is more than one.
     """
     verdicts = {case.verdict for case in cases}
     for decisive in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE):
@@ -50,10 +69,22 @@ def overall(cases: Sequence[CaseResult], required: Sequence[str]) -> Verdict:
             return decisive
     if verdicts == {Verdict.UNSUPPORTED}:
         return Verdict.UNSUPPORTED
-    executed = {case.id.split(":")[0] for case in cases if case.verdict in EXECUTED}
-    if not executed or not executed.issuperset(required):
-        return Verdict.INCONCLUSIVE
-    return Verdict.PASS
+    return Verdict.INCONCLUSIVE if too_few(cases, required, floors) else Verdict.PASS
+
+
+def too_few(
+    cases: Sequence[CaseResult], required: Sequence[str], floors: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
+    """What keeps a run from counting, a line a check: too little was executed
+    (WS-CONFORMANCE-11)."""
+    executed = Counter(case.check for case in cases if case.verdict in EXECUTED)
+    if not executed:
+        return ("no case was executed",)
+    return tuple(
+        f"{check}: {executed[check]} cases executed, at least {needed} are needed"
+        for check in required
+        if executed[check] < (needed := max(1, (floors or {}).get(check, 1)))
+    )
 
 
 def exit_status(verdict: Verdict, cases: Sequence[CaseResult]) -> int:

@@ -6,15 +6,14 @@ docstrings and the clauses themselves. Run it after clauses or their code have m
 
 from __future__ import annotations
 
-import ast
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import cattrs
 
-from spec.clauses import ID_PATTERN, registry
+from spec.citations import code_of_clauses
+from spec.clauses import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "spec/README.md"
@@ -31,31 +30,6 @@ reads it. This page is made by `scripts/paper_map.py`; do not edit it.
 | paper | statement | clause | code | verified by |
 |---|---|---|---|---|
 """
-
-
-def cited_in(path: Path) -> Iterator[tuple[str, str]]:
-    """(clause id, name of the function or class whose docstring cites it) in one file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            for match in ID_PATTERN.finditer(ast.get_docstring(node) or ""):
-                yield match.group(), node.name
-
-
-def code_of_clauses() -> dict[str, list[str]]:
-    """Places that cite each clause: first the file that has the topic's name."""
-    places: dict[str, list[tuple[bool, str]]] = {}
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for clause, name in cited_in(path):
-                elsewhere = path.stem.upper() != clause.split("-")[1]
-                place = (elsewhere, f"`{path.relative_to(ROOT)}` {name}")
-                if place not in places.setdefault(clause, []):
-                    places[clause].append(place)
-    return {
-        clause: [place for _, place in sorted(found, key=lambda pair: pair[0])]
-        for clause, found in places.items()
-    }
 
 
 @attrs.frozen(kw_only=True)
@@ -75,14 +49,15 @@ def statements() -> tuple[Statement, ...]:
 
 def page() -> str:
     """The whole page."""
-    clauses, places = registry(), code_of_clauses()
+    clauses, places = registry(), code_of_clauses(PACKAGES)
     rows = []
     for statement in statements():
         where, says = statement.where, statement.says
         for name in statement.clauses:
             clause = clauses[name]
             link = f"[{name}]({Path(clause.file).name}#{name.lower()})"
-            code = "<br>".join(places.get(name, ["(a rule of the pages)"])[:2])
+            named = [str(place) for place in places.get(name, []) if place.name]
+            code = "<br>".join((named or ["(a rule of the pages)"])[:2])
             proof = "<br>".join(v.partition(":")[2] for v in clause.verified_by)
             rows.append(f"| {where} | {says} | {link} | {code} | {proof} |")
             where, says = "", ""

@@ -6,11 +6,13 @@ import io
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from conformance import runner
-from conformance.report import Report, as_json, show, write
+from conformance.rendering.files import RENDERERS, write
+from conformance.report import Report, as_json, show
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 
@@ -37,22 +39,45 @@ def test_ws_conformance_13_keys() -> None:
     }  # fmt: skip
 
 
-def test_ws_conformance_13_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    path = write(REPORT, tmp_path / "new" / "folder")
-    assert json.loads(path.read_text()) == as_json(REPORT)
-    assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+def test_ws_conformance_13_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    write(REPORT, folder)
+    assert json.loads((folder / "report.json").read_text()) == as_json(REPORT)
+    assert {p.name for p in folder.iterdir()} == set(RENDERERS)
     (tmp_path / "file").write_text("")
     with pytest.raises(PortError, match="a writable folder"):
         write(REPORT, tmp_path / "file")
+    # A file that cannot take its place leaves neither half a file nor a trace.
+    (tmp_path / "taken" / "report.json").mkdir(parents=True)
+    with pytest.raises(PortError, match="a writable folder"):
+        write(REPORT, tmp_path / "taken")
+    assert [p.name for p in (tmp_path / "taken").iterdir()] == ["report.json"]
+
+
+def shown(report: Report) -> str:
+    stream = io.StringIO()
+    show(report, Console(file=stream, width=100, no_color=True))
+    return stream.getvalue()
 
 
 def test_table_shows_the_failure_as_it_is() -> None:
-    stream = io.StringIO()
-    show(REPORT, Console(file=stream, width=100, no_color=True))
-    text = stream.getvalue()
+    text = shown(REPORT)
     assert "fail a/b:d [WS-A-2]" in text
     assert "off [by] one" in text
     assert "verdict: fail (1 pass, 1 fail)" in text
+
+
+def test_table_cannot_be_steered_by_a_port() -> None:
+    """A name and a detail that would move the cursor, colour the screen or turn the line round."""
+    evil = "\x1b[2J\x1b]0;owned\x07[bold]x\u202egnp\r\x08"
+    case = CaseResult(id="a/b:c", clause="WS-A-1", verdict=Verdict.ERROR, detail=evil, blame="port")
+    text = shown(attrs.evolve(REPORT, port=evil, cases=(case,), reasons=(evil,)))
+    assert not [c for c in text if c in "\x1b\x07\x08\r\u202e"]
+    assert "\\x1b[2J\\x1b]0;owned\\x07[bold]x\\u202egnp" in text
+
+
+def test_table_says_why_a_run_without_a_failure_is_no_pass() -> None:
+    assert "note: too few" in shown(attrs.evolve(REPORT, reasons=("too few",)))
 
 
 def test_ws_conformance_13_listing() -> None:

@@ -6,15 +6,23 @@ Source: design §12, §15.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from conformance import report as reports
 from conformance import runner
+from conformance.listing import listing as everything
+from conformance.protocol import PROFILES
+from spec.clauses import registry
 
 
 @click.command("check")
@@ -22,11 +30,19 @@ from conformance import runner
     "--port",
     default="reference",
     show_default=True,
-    help="reference, optimized, split, mutant:NAME, benign:NAME, MODULE:FACTORY.",
+    help='reference, optimized, split, mutant:NAME, benign:NAME, MODULE:FACTORY, cmd:"ARGV".',
 )
-@click.option("--profile", help="codec, session or split; all that the port claims if left out.")
-@click.option("--clause", help="Judge one clause only, e.g. WS-VISIBILITY-2.")
-@click.option("--report", "folder", type=click.Path(path_type=Path), help="Folder for report.json.")
+@click.option("--profile", help=f"{', '.join(PROFILES)}; all that the port claims if left out.")
+@click.option("--clause", help="Judge one clause only, e.g. WS-VISIBILITY-2; its text is shown.")
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Folder for log.ndjson, report.json, junit.xml, report.html, summary.md, badge.svg.",
+)
+@click.option(
+    "--waivers", type=click.Path(path_type=Path), help="TOML file of failures accepted for a while."
+)
 @click.option("--list", "listing", is_flag=True, help="List clauses, checks and mutants.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def check_command(
@@ -34,6 +50,7 @@ def check_command(
     profile: str | None,
     clause: str | None,
     folder: Path | None,
+    waivers: Path | None,
     listing: bool,
     as_json: bool,
 ) -> int:
@@ -41,6 +58,23 @@ def check_command(
     if listing:
         show_listing(as_json)
         return 0
+    with advancing() as advance:
+        result = runner.check(port, profile, clause, folder, advance, waivers)
+    if as_json:
+        click.echo(json.dumps(reports.as_json(result)))
+        return result.exit_status
+    console = Console()
+    reports.show(result, console)
+    if clause is not None:
+        show_clause(clause, console)
+    if folder is not None:
+        console.print(Text(f"reports: {folder}/report.html and others beside it"))
+    return result.exit_status
+
+
+@contextmanager
+def advancing() -> Iterator[runner.Progress]:
+    """A bar on stderr while somebody watches."""
     columns = (TextColumn("checks"), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.description}"))  # fmt: skip
     console = Console(stderr=True)
@@ -50,31 +84,43 @@ def check_command(
         task = progress.add_task("", total=None)
 
         def advance(done: int, total: int, case: str) -> None:
-            progress.update(task, completed=done, total=total, description=case)
+            progress.update(task, completed=done, total=total, description=escape(case))
 
-        result = runner.check(port, profile, clause, folder, advance)
-    if as_json:
-        click.echo(json.dumps(reports.as_json(result)))
-    else:
-        reports.show(result, Console())
-    return result.exit_status
+        yield advance
+
+
+def show_clause(clause_id: str, console: Console) -> None:
+    """The text that a run of one clause has judged by."""
+    clause = registry()[clause_id]
+    head = f"{clause.id} ({clause.level}), {clause.file}:{clause.line}; {clause.provenance}"
+    console.print(Text(head, style="bold"))
+    console.print(Padding(Text(clause.statement), (0, 0, 0, 2)))
 
 
 def show_listing(as_json: bool) -> None:
     """Clauses, checks, mutants and benign variants."""
-    everything = runner.listing()
+    found = everything()
     if as_json:
-        click.echo(json.dumps(everything))
+        click.echo(json.dumps(found))
         return
     console = Console()
-    for title, columns in (
-        ("checks", ("id", "profile", "tolerance", "clauses")),
-        ("mutants", ("name", "clause", "description")),
-        ("benign", ("name", "description")),
-    ):
-        table = Table(*columns, title=f"{len(everything[title])} {title}", title_justify="left")
-        for row in everything[title]:
+    for kind, title, columns in (
+        ("checks", "checks, in the order in which they are run",
+         ("id", "profile", "tolerance", "clauses")),
+        ("mutants", "mutants: known-bad ports, each with the clause that must find it",
+         ("name", "clause", "description")),
+        ("benign", "benign variants, which every check lets pass", ("name", "description")),
+    ):  # fmt: skip
+        rows = found[kind]
+        table = Table(title=f"{len(rows)} {title}", title_justify="left", title_style="bold")
+        for column in columns:
+            # An id that is broken over two lines cannot be copied.
+            table.add_column(column, no_wrap=column in ("id", "name", "clause"), overflow="fold")
+        for row in rows:
             cells = (row[column] for column in columns)
-            table.add_row(*(", ".join(c) if isinstance(c, list) else str(c) for c in cells))
+            table.add_row(*(Text(", ".join(c) if isinstance(c, list) else str(c)) for c in cells))
         console.print(table)
-    console.print(f"{len(everything['clauses'])} clauses have a check")
+    judged = found["clauses"]
+    console.print(f"{len(judged)} of {len(registry())} clauses have a check:")
+    console.print(Padding(Text(", ".join(judged)), (0, 0, 0, 2)))
+    console.print("The text of one, judged: wanstreamer check --port PORT --clause ID")

@@ -1,0 +1,117 @@
+"""The report as one HTML file that needs nothing else: no network, no script, any width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from conformance import trace_matrix
+from conformance.measure import Closeness
+from conformance.protocol import PROFILES
+from conformance.rendering import plots
+from conformance.rendering.advice import next_steps
+from conformance.report import Report, by_check, worst
+from conformance.trace_matrix import Row
+from conformance.untrusted import one_line, visible
+from conformance.verdicts import CaseResult, Verdict
+
+WORST: Final = 25
+SPLIT: Final = "; reproduce: "
+
+
+@attrs.frozen(kw_only=True)
+class ClauseSection:
+    """One clause of the page: its row of the trace matrix and the cases judged under it."""
+
+    row: Row
+    cases: tuple[CaseResult, ...]
+
+
+def environment() -> Environment:
+    """Templates in which everything is escaped, and whatever is missing is an error."""
+    found = Environment(
+        loader=FileSystemLoader(__file__.removesuffix("page.py") + "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(
+        visible=visible,
+        line=one_line,
+        prose=prose,
+        number=number,
+        what=lambda detail: detail.partition(SPLIT)[0],
+        command=lambda detail: detail.partition(SPLIT)[2],
+        anchor=anchor,
+        worst=worst,
+    )
+    return found
+
+
+def page(report: Report) -> str:
+    """The whole file."""
+    rows = {row.clause.id: row for row in trace_matrix.rows()}
+    judged: dict[str, list[CaseResult]] = {}
+    for case in report.cases:
+        judged.setdefault(case.clause, []).append(case)
+    sections = [
+        ClauseSection(row=row, cases=tuple(judged.get(clause_id, ())))
+        for clause_id, row in rows.items()
+        if row.checks or clause_id in judged
+    ]
+    strangers = [case for clause, cases in judged.items() if clause not in rows for case in cases]
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            failures=report.failures(),
+            notable=[
+                case
+                for case in report.cases
+                if case.verdict in (Verdict.INCONCLUSIVE, Verdict.WAIVED)
+            ],
+            next_steps=next_steps(report),
+            checks=by_check(report.cases),
+            rows=rows,
+            sections=sections,
+            strangers=strangers,
+            matrix=tuple(rows.values()),
+            kills=trace_matrix.kill_table(),
+            closeness=plots.closeness(report),
+            curves=plots.curves(report),
+            elements=elements(report.cases),
+            profiles=PROFILES,
+        )
+    )
+
+
+def elements(cases: Sequence[CaseResult]) -> list[tuple[CaseResult, Closeness]]:
+    """The elements that are furthest off for what is allowed."""
+    found = [(case, one) for case in cases for one in case.measurements.closeness]
+    return sorted(found, key=lambda pair: -pair[1].ratio)[:WORST]
+
+
+def prose(text: str) -> Markup:
+    """The Markdown of a clause, as far as clauses use it: code spans, emphasis and links."""
+    html = str(escape(visible(text, 20_000)))
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+    html = re.sub(r"(?<!\w)\*([^*\n]+)\*(?!\w)", r"<em>\1</em>", html)
+    # What is escaped above cannot bring an element of its own.
+    return Markup(html)  # noqa: S704
+
+
+def number(value: Any) -> str:
+    """Three digits are enough to read an error by."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def anchor(clause_id: str) -> str:
+    """The id of a clause's section."""
+    return re.sub(r"[^a-z0-9]+", "-", clause_id.lower()).strip("-")

@@ -1,0 +1,64 @@
+"""Writes `conformance/suite_facts.json`: what every conformant port executes at least.
+
+Runs the benign variant without any optional feature through the whole suite, which takes about a
+minute, and counts the cases that were executed; also what each check takes its expected numbers
+from. Run it after checks or their cases have changed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from conformance import runner
+from conformance.checks.registry import CHECKS
+from conformance.floors import ALL_CLAUSES, FILE
+from conformance.oracle import Oracle
+from conformance.rendering.files import put
+from conformance.resolve import resolve
+from conformance.verdicts import EXECUTED
+
+LEAST = "benign:no-optional-features"
+REFERENCE = "the reference in float64"
+RELATION = "the specification, or the port's own answers to related questions"
+
+
+class AskedOracle(Oracle):
+    """An oracle that knows whether it was asked for numbers."""
+
+    asked = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("truth", "codec", "record"):
+            self.asked = True
+        return super().__getattribute__(name)
+
+
+def measured() -> dict[str, Any]:
+    """The content of the file."""
+    oracle = AskedOracle(resolve(runner.ORACLE))
+    plan = runner.plan(resolve(LEAST), oracle, tuple(CHECKS.values()), None, None)
+    floors: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
+    asking: set[str] = set()
+    for number, (check, case) in enumerate(plan.todo, start=1):
+        oracle.asked = False
+        result = runner.judge(check, case, None, LEAST)
+        if oracle.asked:
+            asking.add(check.id)
+        if result.verdict in EXECUTED:
+            floors[check.id].update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+        print(f"\r{number}/{len(plan.todo)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {
+        check: {
+            "oracle": REFERENCE if check in asking else RELATION,
+            "floors": dict(sorted(floors[check].items())),
+        }
+        for check in CHECKS
+    }
+
+
+if __name__ == "__main__":
+    put(FILE, json.dumps(measured(), indent=1) + "\n")

@@ -1,0 +1,97 @@
+"""WS-CONFORMANCE-21: a run that executed too little is no pass, and says so."""
+
+from __future__ import annotations
+
+import pytest
+from port_judging import oracle
+
+from conformance import floors, runner
+from conformance.case import Case, Check, Inconclusive
+from conformance.checks.registry import CHECKS
+from conformance.floors import ALL_CLAUSES, CheckFacts, facts
+from conformance.ports.reference import ReferencePort
+from conformance.protocol import Unsupported
+from conformance.resolve import resolve
+from conformance.verdicts import Verdict
+
+
+def good() -> str | None:
+    return None
+
+
+def lacking() -> str | None:
+    raise Unsupported("offline")
+
+
+def unsure() -> str | None:
+    raise Inconclusive("too short")
+
+
+def check_of(*cases: Case) -> Check:
+    return Check(
+        id="x/y", clauses=("WS-CLOCK-1",), profile=None, tolerance="A", cases=lambda _: cases
+    )
+
+
+def made(*judges: object) -> Check:
+    return check_of(*(Case(name=str(i), judge=j) for i, j in enumerate(judges)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def floor_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`x/y` must execute three cases in all, two of WS-CLOCK-1."""
+    known = {"x/y": CheckFacts(oracle="", floors={ALL_CLAUSES: 3, "WS-CLOCK-1": 2})}
+    monkeypatch.setattr(floors, "facts", lambda: known)
+
+
+@pytest.mark.usefixtures("floor_of_three")
+@pytest.mark.parametrize(
+    ("judges", "clause", "verdict"),
+    [
+        ((good,) * 3, None, "pass"),
+        ((good,) * 2, None, "inconclusive"),
+        ((good, good, lacking), None, "inconclusive"),
+        ((lacking,) * 2, None, "unsupported"),
+        ((), None, "inconclusive"),
+        ((good,) * 2, "WS-CLOCK-1", "pass"),
+        ((good,), "WS-CLOCK-1", "inconclusive"),
+    ],
+)
+def test_ws_conformance_21_fewer_than_the_floor_is_inconclusive(
+    judges: tuple[object, ...], clause: str | None, verdict: str
+) -> None:
+    report = runner.run(ReferencePort(), oracle(), "some", [made(*judges)], clause=clause)
+    assert report.verdict.value == verdict
+    assert report.exit_status == {"pass": 0}.get(verdict, 3)
+    if verdict == "inconclusive":
+        assert report.reasons[0] in {
+            "no case was executed",
+            f"x/y: {judges.count(good)} cases executed, at least {3 if clause is None else 2}"
+            " are needed",
+        }
+
+
+def test_ws_conformance_21_nothing_executed_is_never_0() -> None:
+    for checks in ([], [made()], [made(unsure)], [made(lacking)]):
+        report = runner.run(ReferencePort(), oracle(), "some", checks)
+        assert report.exit_status == 3, report
+        assert report.verdict is not Verdict.PASS
+
+
+def test_a_check_that_nobody_has_counted_needs_one_case() -> None:
+    assert floors.floors(["no/such"], None) == {}
+    assert runner.run(ReferencePort(), oracle(), "some", [made(good)]).exit_status == 0
+
+
+def test_ws_conformance_21_the_facts_fit_the_checks() -> None:
+    """Run scripts/suite_facts.py after checks have changed: a check is new, gone, or makes fewer
+    cases for a port without optional features than it once executed."""
+    least = resolve("benign:no-optional-features")
+    plan = runner.plan(least, oracle(), tuple(CHECKS.values()), None, None)
+    assert set(facts()) == set(CHECKS)
+    for check_id, known in facts().items():
+        about = [case.clauses or owner.clauses for owner, case in plan.todo if owner.id == check_id]
+        assert known.floors.get(ALL_CLAUSES, 0) <= len(about), check_id
+        for clause in CHECKS[check_id].clauses:
+            there = sum(clause in clauses for clauses in about)
+            assert known.floors.get(clause, 0) <= there, (check_id, clause)
