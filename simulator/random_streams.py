@@ -22,7 +22,8 @@ Times = npt.NDArray[np.int64]
 MAX_SPAN: Final = (1 << 47) - 1
 """The largest range of `share`: 39 hours in ns."""
 
-_SHIFTS: Final = tuple(np.uint64(n) for n in (30, 27, 31))
+_SHIFTS: Final = (np.uint64(30), np.uint64(27))
+_LAST_SHIFT: Final = np.uint64(31)
 _FACTORS: Final = tuple(np.uint64(n) for n in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _LOW16: Final = np.uint64(0xFFFF)
 _16: Final = np.uint64(16)
@@ -72,14 +73,17 @@ def keys(seed: int, component: str, sessions: int, first: int = 0) -> Words:
     return words(np.array(base, np.uint64), first, sessions)
 
 
-def words(key: Words, first: int, count: int) -> Words:
-    """Words ``first`` to ``first + count - 1`` of each key: uint64 [*key.shape, count], bit-equal
+def words(key: Words, first: int, count: int, stride: int = 1) -> Words:
+    """Words ``first``, ``first + stride``, ... of each key: uint64 [*key.shape, count], bit-equal
     to `spec.recipe.word` (WS-SIMULATION-1)."""
-    steps = np.arange(first + 1, first + count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    counters = np.arange(first + 1, first + 1 + stride * count, stride, dtype=np.uint64)
+    steps = counters * np.uint64(GOLDEN)
     z: Words = key[..., None] + steps
-    z = (z ^ (z >> _SHIFTS[0])) * _FACTORS[0]
-    z = (z ^ (z >> _SHIFTS[1])) * _FACTORS[1]
-    return z ^ (z >> _SHIFTS[2])
+    for shift, factor in zip(_SHIFTS, _FACTORS, strict=True):
+        z ^= z >> shift
+        z *= factor
+    z ^= z >> _LAST_SHIFT
+    return z
 
 
 def share(random: Words, span: int | Words) -> Times:
@@ -92,5 +96,7 @@ def fraction_of(fraction: Words, span: int | Words) -> Times:
     """floor(fraction · span / 2^32) for 32-bit fractions, without a 128-bit product
     (WS-SIMULATION-1)."""
     wide = np.asarray(span, np.uint64)
-    high, low = fraction * (wide >> _16), fraction * (wide & _LOW16)
-    return ((high + (low >> _16)) >> _16).astype(np.int64)
+    product: Words = fraction * (wide & _LOW16) >> _16
+    product += fraction * (wide >> _16)
+    product >>= _16
+    return product.view(np.int64)

@@ -83,8 +83,8 @@ class Uniform:
 
     def times_ns(self, key: Words, first: int, count: int) -> Times:
         """See `StageModel`."""
-        drawn = words(key, WORDS_PER_UNIT * first, WORDS_PER_UNIT * count)[..., ::WORDS_PER_UNIT]
-        return self.low_ns + share(drawn, self.high_ns - self.low_ns + 1)
+        drawn = words(key, WORDS_PER_UNIT * first, count, WORDS_PER_UNIT)
+        return share(drawn, self.high_ns - self.low_ns + 1) + self.low_ns
 
     @property
     def typical_ns(self) -> int:
@@ -105,7 +105,7 @@ class Quantiles:
 
     def times_ns(self, key: Words, first: int, count: int) -> Times:
         """See `StageModel`."""
-        drawn = words(key, WORDS_PER_UNIT * first, WORDS_PER_UNIT * count)[..., ::WORDS_PER_UNIT]
+        drawn = words(key, WORDS_PER_UNIT * first, count, WORDS_PER_UNIT)
         points = np.array(self.points_ns, np.int64)
         gap = share(drawn, len(points) - 1)
         # The lower half of the word, independent of the upper one, places it inside the gap.

@@ -22,7 +22,7 @@ from spec.sizes import Schedule
 
 MS = 1_000_000
 
-times = st.integers(0, 300 * MS)
+times = st.integers(0, 300 * MS) | st.integers(0, 40 * MS)
 
 
 def constant(

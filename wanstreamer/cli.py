@@ -25,13 +25,21 @@ def commands() -> None:
 
 def register() -> None:
     """Attach the commands; imported here so that a broken part cannot hide the others' help."""
+    from wanstreamer.bench import bench_command
     from wanstreamer.check import check_command
     from wanstreamer.plan import plan_command
     from wanstreamer.run import run_command
     from wanstreamer.simulate import simulate_command
     from wanstreamer.trace import trace_command
 
-    for command in (run_command, check_command, plan_command, trace_command, simulate_command):
+    for command in (
+        run_command,
+        check_command,
+        plan_command,
+        simulate_command,
+        trace_command,
+        bench_command,
+    ):
         commands.add_command(command)
 
 
