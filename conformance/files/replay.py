@@ -12,25 +12,27 @@ from typing import Any
 
 import attrs
 
-from conformance.files.tape import START, CommandPort, key_after, named, referring
-from conformance.protocol import Inconclusive, Port
+from conformance.asking import AskingPort
+from conformance.files.tape import Run
+from conformance.messages import Session
+from conformance.protocol import Inconclusive
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Recorded:
-    """A run that was recorded: the key after each command, and the replies when they are wanted.
+    """A run that was recorded: the key after each of its commands, and how to get the reply to the
+    i-th: a record, or an exception to raise.
 
-    ``repeat``: how often the same run had been recorded before in its case.
+    ``repeat``: how often the same run had been recorded before in the same case.
     """
 
-    name: str
     keys: tuple[str, ...]
     repeat: int
-    replies: Callable[[], Sequence[Any]]
+    reply: Callable[[int], Any]
 
 
-class Replay:
-    """``port`` answers from ``runs``; `begin_case` before every case."""
+class Replay(AskingPort):
+    """Answers from ``runs``; `begin_case` before every case."""
 
     def __init__(self, runs: Sequence[Recorded]) -> None:
         self._by_key: dict[str, list[Recorded]] = {}
@@ -38,44 +40,35 @@ class Replay:
             for key in run.keys:
                 self._by_key.setdefault(key, []).append(run)
         self._used: dict[str, int] = {}
-        self._key = START
-        self._replies: list[Any] = []
-        self._open: dict[str, str] = {}
-        self._opened = 0
+        self._run = Run()
         self._names = 0
-        self.port: Port = CommandPort(self._say)
 
     def begin_case(self) -> None:
         """The next run is the first of its case."""
         self._used = {}
-        self._end_run()
+        self._run = Run()
 
-    def _end_run(self) -> None:
-        self._key, self._replies, self._open, self._opened = START, [], {}, 0
-
-    def _say(self, command: str, *arguments: Any) -> Any:
-        told = referring(named(arguments, self._open), self._replies)
-        self._key = key_after(self._key, command, told)
-        candidates = self._by_key.get(self._key)
+    def ask(self, command: str, arguments: Any) -> Any:
+        question = self._run.asked(command, arguments)
+        candidates = self._by_key.get(self._run.key)
         if candidates is None:
-            self._end_run()
+            self._run = Run()
             raise Inconclusive(f"no case of this folder asks for such a {command}")
-        asked = self._used.get(self._key, 0)
-        run = candidates[min(asked, len(candidates) - 1)]
-        reply = run.replies()[len(self._replies)]
-        if command == "open" and isinstance(reply, str):
+        asked = self._used.get(self._run.key, 0)
+        chosen = candidates[min(asked, len(candidates) - 1)]
+        reply = chosen.reply(len(self._run.said))
+        failed = isinstance(reply, Exception)
+        opened = None
+        if command == "open" and not failed:
             # A name of its own in each run, or two of them would seem to be one session.
-            reply = f"recorded-{self._names}"
+            opened = f"recorded-{self._names}"
             self._names += 1
-            self._open[reply] = f"s{self._opened}"
-            self._opened += 1
-        self._replies.append(reply)
-        if command == "close":
-            self._open.pop(arguments[0], None)
-        if not self._open:
-            for key in run.keys:
+            reply = Session(session=opened)
+        self._run.answered(question, reply, opened)
+        if self._run.over:
+            for key in chosen.keys:
                 self._used[key] = self._used.get(key, 0) + 1
-            self._end_run()
-        if isinstance(reply, Exception):
+            self._run = Run()
+        if failed:
             raise reply
         return reply

@@ -7,161 +7,132 @@ by itself, in another process and another language. Source: CHOICE (design §12:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
 from conformance import wire
-from conformance.protocol import (
-    Array,
-    CodecRequest,
-    Hello,
-    Json,
-    KvExport,
-    LoadRequest,
-    MathRequest,
-    OpenRequest,
-    Port,
-    Refusal,
-    UnitInput,
-    UnitOutput,
-    Unsupported,
-)
+from conformance.answering import ACTIONS
+from conformance.asking import AskingPort
+from conformance.messages import ImportArguments
+from conformance.protocol import Array, Port, Refusal, Unsupported
+from spec.errors import WanStreamerError
 
 START: Final = ""
 """Key of a run to which nothing was said yet."""
 
 
-@attrs.frozen
-class ReplyOf:
-    """Stands for an argument that is the reply to command ``index`` of the same run: what a port
-    exported only that port can import."""
+class Crash(Exception):  # noqa: N818 - a reply, like `Refusal`
+    """The port failed for a reason of its own; one line says how."""
 
-    index: int
+
+@attrs.frozen(kw_only=True, eq=False)
+class Question:
+    """A command with its arguments as they are recorded: JSON data and the arrays in it.
+
+    Sessions are called s0, s1, ... in the order in which a run opens them. What a port exported
+    only that port can import: it stands as ``{"reply_of": i}``, i the place of the command in its
+    run, from 0.
+    """
+
+    command: str
+    data: Any
+    tensors: Mapping[str, Array]
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Said:
-    """One command and its reply: a record, or one of `Unsupported` and `Refusal`."""
+    """A question and its reply: a record of results, or one of `Unsupported`, `Refusal`, `Crash`."""
 
-    command: str
-    arguments: tuple[Any, ...]
+    question: Question
     reply: Any
 
 
-def key_after(before: str, command: str, arguments: Sequence[Any]) -> str:
-    """Key of a run after one more command: a chain of digests, so equal keys mean equal runs."""
-    said = f"{before}\n{command}\n{wire.digest(arguments)}"
-    return hashlib.sha256(said.encode()).hexdigest()
+class Run:
+    """The run under way: what sessions are called in it, and how far it has come."""
 
-
-def referring(arguments: Sequence[Any], replies: Sequence[Any]) -> tuple[Any, ...]:
-    """``arguments`` with a `ReplyOf` for each that is one of ``replies``."""
-    where = {id(reply): i for i, reply in enumerate(replies) if isinstance(reply, KvExport)}
-    return tuple(ReplyOf(where[id(a)]) if id(a) in where else a for a in arguments)
-
-
-def named(arguments: Sequence[Any], sessions: Mapping[str, str]) -> tuple[Any, ...]:
-    """``arguments`` with another name for the session, which is the first if there is one."""
-    first = tuple(sessions.get(a, a) if isinstance(a, str) else a for a in arguments[:1])
-    return (*first, *arguments[1:])
-
-
-class CommandPort:
-    """A `Port` of which every command goes through one function."""
-
-    def __init__(self, say: Callable[..., Any]) -> None:
-        self._say = say
-
-    def hello(self) -> Hello:
-        return cast("Hello", self._say("hello"))
-
-    def supports(self, feature: str) -> bool:
-        return cast("bool", self._say("supports", feature))
-
-    def load(self, request: LoadRequest) -> str:
-        return cast("str", self._say("load", request))
-
-    def math(self, request: MathRequest) -> Mapping[str, Array]:
-        return cast("Mapping[str, Array]", self._say("math", request))
-
-    def codec(self, request: CodecRequest, data: Array) -> Array:
-        return cast("Array", self._say("codec", request, data))
-
-    def open(self, request: OpenRequest) -> str:
-        return cast("str", self._say("open", request))
-
-    def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        return cast("Sequence[UnitOutput]", self._say("step", session, unit))
-
-    def finish(self, session: str) -> Sequence[UnitOutput]:
-        return cast("Sequence[UnitOutput]", self._say("finish", session))
-
-    def reset(self, session: str) -> None:
-        self._say("reset", session)
-
-    def close(self, session: str) -> None:
-        self._say("close", session)
-
-    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
-        return cast("Sequence[UnitOutput]", self._say("offline", request, tuple(units)))
-
-    def probe(self, session: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
-        return cast("Mapping[str, Array]", self._say("probe", session, unit, tuple(points)))
-
-    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
-        return cast("Sequence[Json]", self._say("exchange", tuple(script)))
-
-    def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
-        return cast("Mapping[str, str]", self._say("kv_digest", session, up_to_unit))
-
-    def export_kv(self, session: str) -> KvExport:
-        return cast("KvExport", self._say("export_kv", session))
-
-    def import_kv(self, session: str, state: KvExport) -> None:
-        self._say("import_kv", session, state)
-
-
-class Tape:
-    """Records the runs of a port; ``port`` is what the suite talks to.
-
-    Args:
-        inner: the port that answers.
-        keep: called with every finished run.
-    """
-
-    def __init__(self, inner: Port, keep: Callable[[tuple[Said, ...]], None]) -> None:
-        self._inner = inner
-        self._keep = keep
-        self._run: list[Said] = []
-        # Sessions are s0, s1, ... in each run, whatever the port calls them.
+    def __init__(self) -> None:
+        self.key = START
+        self.said: list[Said] = []
         self._open: dict[str, str] = {}
         self._opened = 0
-        self.port: Port = CommandPort(self._say)
+
+    @property
+    def over(self) -> bool:
+        """No session is open."""
+        return not self._open
+
+    def asked(self, command: str, arguments: Any) -> Question:
+        """The question as it is recorded; `key` now counts it in."""
+        session = getattr(arguments, "session", None)
+        if session in self._open:
+            arguments = attrs.evolve(arguments, session=self._open[session])
+        state = None
+        if isinstance(arguments, ImportArguments):
+            state = self._reply_that_is(arguments.state)
+        data, tensors = wire.encode(arguments)
+        if state is not None:
+            data = {**data, "state": {"reply_of": state}}
+            tensors = {k: v for k, v in tensors.items() if not k.startswith("state.")}
+        question = Question(command=command, data=data, tensors=tensors)
+        self.key = key_after(self.key, question)
+        return question
+
+    def _reply_that_is(self, state: object) -> int | None:
+        return next((i for i, said in enumerate(self.said) if said.reply is state), None)
+
+    def answered(self, question: Question, reply: Any, opened: str | None) -> None:
+        """The reply came; ``opened`` is what the caller knows a new session by."""
+        self.said.append(Said(question=question, reply=reply))
+        if opened is not None:
+            self._open[opened] = f"s{self._opened}"
+            self._opened += 1
+        if question.command == "close":
+            name = question.data["session"]
+            self._open = {theirs: ours for theirs, ours in self._open.items() if ours != name}
+
+
+def key_after(before: str, question: Question) -> str:
+    """Key of a run after one more question: a chain of digests, so equal keys mean equal runs."""
+    h = hashlib.sha256(f"{before}\n{question.command}\n".encode())
+    h.update(json.dumps(question.data, sort_keys=True).encode())
+    for name, array in sorted(question.tensors.items()):
+        h.update(f"\n{name}:{wire.array_digest(array)}".encode())
+    return h.hexdigest()
+
+
+class Tape(AskingPort):
+    """A port around ``inner`` that hands every finished run to ``keep``, with its last key."""
+
+    def __init__(self, inner: Port, keep: Callable[[str, tuple[Said, ...]], None]) -> None:
+        self._inner = inner
+        self._keep = keep
+        self._run = Run()
 
     def end_run(self) -> None:
         """What was left open ends here; the next command begins a run."""
-        if self._run:
-            self._keep(tuple(self._run))
-        self._run, self._open, self._opened = [], {}, 0
+        if self._run.said:
+            self._keep(self._run.key, tuple(self._run.said))
+        self._run = Run()
 
-    def _say(self, command: str, *arguments: Any) -> Any:
-        passed = named(arguments, {mine: theirs for theirs, mine in self._open.items()})
+    def ask(self, command: str, arguments: Any) -> Any:
+        question = self._run.asked(command, arguments)
         reply: Any
         try:
-            reply = getattr(self._inner, command)(*passed)
+            reply = ACTIONS[command](self._inner, arguments)
         except (Unsupported, Refusal) as refusal:
             reply = refusal
-        if command == "open" and isinstance(reply, str):
-            self._open[reply] = reply = f"s{self._opened}"
-            self._opened += 1
-        told = referring(arguments, [said.reply for said in self._run])
-        self._run.append(Said(command=command, arguments=told, reply=reply))
-        if command == "close":
-            self._open = {k: v for k, v in self._open.items() if v != arguments[0]}
-        if not self._open:
+        except WanStreamerError as error:
+            reply = Refusal(error.what, error.value, error.allowed)
+        except Exception as error:  # noqa: BLE001 - whatever a port does is on the tape
+            reply = Crash(" ".join(f"{type(error).__name__}: {error}".split()))
+        failed = isinstance(reply, Exception)
+        opened = reply.session if command == "open" and not failed else None
+        self._run.answered(question, reply, opened)
+        if self._run.over:
             self.end_run()
-        if isinstance(reply, Exception):
+        if failed:
             raise reply
         return reply
