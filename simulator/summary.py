@@ -10,9 +10,8 @@ import numpy as np
 
 from simulator.prediction import binding, predicted_cycle_ns
 from simulator.random_streams import Times
-from simulator.scenario import Scenario
+from simulator.run import Run
 from simulator.timeline import Timeline, cycle_ns
-from simulator.waterfall import waterfall
 from spec import clock, latency
 
 MS: float = 1_000_000
@@ -20,10 +19,10 @@ MS: float = 1_000_000
 
 @attrs.frozen(kw_only=True)
 class Percentiles:
-    """The median and the 99th percentile, in ms."""
+    """The median and the 99th percentile, in ms; None where there is nothing to rank."""
 
-    p50: float
-    p99: float
+    p50: float | None
+    p99: float | None
 
 
 @attrs.frozen(kw_only=True)
@@ -47,27 +46,20 @@ class Summary:
     trace_sha256: str
 
 
-def summary(scenario: Scenario, timeline: Timeline, violations: int, trace_sha256: str) -> Summary:
-    """The numbers of a run (WS-SIMULATION-10).
-
-    Args:
-        scenario: what was run.
-        timeline: how it went.
-        violations: broken invariants of its trace.
-        trace_sha256: digest of its trace.
-    """
-    parts = waterfall(scenario, timeline)
+def summary(result: Run) -> Summary:
+    """The numbers of a run (WS-SIMULATION-10)."""
+    scenario = result.scenario
     return Summary(
         units=scenario.units,
-        cycle_ms=int(cycle_ns(timeline).max()) / MS,
+        cycle_ms=result.cycle_ns / MS,
         cycle_predicted_ms=predicted_cycle_ns(scenario) / MS,
         binding=binding(scenario),
         critical_path_ms=latency.critical_path_ns(scenario.stages.typical) / MS,
-        model_side_ms=percentiles(parts.model_side),
-        total_ms=percentiles(parts.total),
-        deadline_misses=int((parts.model_side > scenario.slo.deadline_ns).sum()),
-        violations=violations,
-        trace_sha256=trace_sha256,
+        model_side_ms=percentiles(result.model_side),
+        total_ms=percentiles(result.total),
+        deadline_misses=int((result.model_side > scenario.slo.deadline_ns).sum()),
+        violations=result.violations,
+        trace_sha256=result.trace_sha256,
     )
 
 
@@ -79,6 +71,8 @@ def percentile_ns(times: Times, percent: int) -> int:
 
 def percentiles(times: Times) -> Percentiles:
     """Median and 99th percentile of all times, in ms."""
+    if not times.size:
+        return Percentiles(p50=None, p99=None)
     return Percentiles(p50=percentile_ns(times, 50) / MS, p99=percentile_ns(times, 99) / MS)
 
 

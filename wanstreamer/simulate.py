@@ -6,6 +6,8 @@ Source: design §13, §15.
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,18 +16,17 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from simulator.faults import parse_faults
 from simulator.prediction import binding_sentence
+from simulator.random_streams import Times
+from simulator.run import Run, rates_of, run
 from simulator.scenario import Scenario
 from simulator.scenario_reading import complete, parse_stages, read_scenario
-from simulator.summary import MS, Summary, percentile_ns, summary
+from simulator.summary import MS, percentile_ns, summary
 from simulator.timeline import Timeline
-from simulator.timing import run_events
-from simulator.timing_trace import trace, trace_sha256
 from simulator.waterfall import PARTS, waterfall
 from spec.errors import ConfigError
 from spec.sizes import LAG_OF_SCHEDULE
-from spec.trace import write_trace
-from spec.trace_check import check_trace
 from wanstreamer.atomic import replacing
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
 
@@ -47,6 +48,8 @@ DEFAULT_SCENARIO = "paper"
 @click.option(
     "--capacity", help="Of a fleet: search the pairs or sessions-per-pair of its promise."
 )
+@click.option("--faults", help="none, all, or kind=rate,... with faults a unit.")
+@click.option("--policy", help="What gives way under overload.")
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def simulate_command(
@@ -58,6 +61,8 @@ def simulate_command(
     units: int | None,
     sessions: int | None,
     capacity: str | None,
+    faults: str | None,
+    policy: str | None,
     trace_file: Path | None,
     *,
     as_json: bool,
@@ -69,27 +74,29 @@ def simulate_command(
     """
     fleet = fleet_file(scenario_file)
     if fleet is not None:
-        unused = {"stages": stages, "schedule": schedule, "handover": handover, "trace": trace_file}
+        unused = {"stages": stages, "schedule": schedule, "handover": handover, "faults": faults,
+                  "policy": policy, "trace": trace_file}  # fmt: skip
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
                   as_json=as_json, unused=unused)  # fmt: skip
         return
     if capacity is not None:
         raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
-    named = {"schedule": schedule, "handover": handover}
+    named = {"schedule": schedule, "handover": handover, "policy": policy}
     counts = {"seed": seed, "units": units, "sessions": sessions}
     chosen = scenario_of(scenario_file, stages, {
         name: value for name, value in (*named.items(), *counts.items()) if value is not None
     })  # fmt: skip
-    timeline = run_events(chosen)
-    if trace_file is not None:
-        with replacing(trace_file) as stream:
-            write_trace(stream, trace(chosen, timeline))
-    violations = check_trace(trace(chosen, timeline)).violation_count
-    result = summary(chosen, timeline, violations, trace_sha256(trace(chosen, timeline)))
+    rates = rates_of(chosen.faults) if faults is None else parse_faults(faults)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as trace:
+        result = run(chosen, trace, rates)
+        if trace_file is not None:
+            trace.seek(0)
+            with replacing(trace_file) as stream:
+                shutil.copyfileobj(trace, stream)
     if as_json:
-        click.echo(json.dumps(attrs.asdict(result)))
+        click.echo(json.dumps(attrs.asdict(summary(result))))
     else:
-        show(chosen, timeline, result, Console())
+        show(result, Console())
 
 
 def scenario_of(file: str | None, stages: str | None, changes: Mapping[str, str | int]) -> Scenario:
@@ -110,39 +117,65 @@ def scenario_of(file: str | None, stages: str | None, changes: Mapping[str, str 
     return attrs.evolve(base, **changes)
 
 
-def show(scenario: Scenario, timeline: Timeline, result: Summary, console: Console) -> None:
+def show(result: Run, console: Console) -> None:
     """The run for a person: the waterfall, the numbers, and what binds."""
+    scenario, numbers = result.scenario, summary(result)
     console.print(
         f"{scenario.name}: {scenario.schedule}, {scenario.handover} hand-over, thinker on "
         f"{scenario.thinker}, {scenario.units} units in each of {scenario.sessions} sessions",
         highlight=False,
     )
-    console.print(waterfall_table(scenario, timeline))
+    if result.timeline is not None:
+        console.print(waterfall_table(scenario, result.timeline))
+    else:
+        console.print(latency_table(result))
+        reached = ", ".join(f"{name} {count}" for name, count in sorted(result.marks.items()))
+        console.print(f"policy {scenario.policy}; reached: {reached or 'nothing'}", highlight=False)
     console.print(
-        f"cycle {result.cycle_ms:g} ms (predicted {result.cycle_predicted_ms:g} ms), critical path "
-        f"{result.critical_path_ms:g} ms, {result.deadline_misses} units later than "
-        f"{scenario.slo.deadline_ns / MS:g} ms, {result.violations} violations",
+        f"cycle {numbers.cycle_ms:g} ms (predicted {numbers.cycle_predicted_ms:g} ms), critical "
+        f"path {numbers.critical_path_ms:g} ms, {numbers.deadline_misses} units later than "
+        f"{scenario.slo.deadline_ns / MS:g} ms, {numbers.violations} violations",
         highlight=False,
     )
     console.print(binding_sentence(scenario), highlight=False)
-    console.print(f"trace sha256 {result.trace_sha256}", highlight=False)
+    console.print(f"trace sha256 {numbers.trace_sha256}", highlight=False)
+
+
+def latency_table(result: Run) -> Table:
+    """Latencies of the responses that came, in ms, where no timing model can say why."""
+    table = ms_table()
+    add_row(table, "model side", result.model_side)
+    add_row(table, "total", result.total)
+    return table
 
 
 def waterfall_table(scenario: Scenario, timeline: Timeline) -> Table:
     """Where the latency goes: each part over all units, in ms (WS-SIMULATION-8)."""
     parts = waterfall(scenario, timeline)
+    table = ms_table()
+    for name in PARTS:
+        if name != "capture_wait":
+            add_row(table, name.replace("_", " "), getattr(parts, name))
+    table.add_section()
+    add_row(table, "model side", parts.model_side)
+    add_row(table, "total", parts.total)
+    table.add_section()
+    add_row(table, "capture wait, beside the total", parts.capture_wait)
+    return table
+
+
+def ms_table() -> Table:
+    """An empty table of times."""
     table = Table("ms", "mean", "p50", "p99")
     for column in table.columns[1:]:
         column.justify = "right"
-    rows = {name.replace("_", " "): getattr(parts, name) for name in PARTS}
-    rows["capture wait (beside the total)"] = rows.pop("capture wait")
-    totals = {"model side": parts.model_side, "total": parts.total}
-    for name, times in (*rows.items(), *totals.items()):
-        if name in ("capture wait (beside the total)", "model side"):
-            table.add_section()
-        table.add_row(
-            name,
-            f"{times.mean() / MS:,.2f}",
-            *(f"{percentile_ns(times, percent) / MS:,.2f}" for percent in (50, 99)),
-        )
     return table
+
+
+def add_row(table: Table, name: str, times: Times) -> None:
+    """Mean and percentiles of some times, in ms."""
+    if not times.size:
+        table.add_row(name, "none", "none", "none")
+        return
+    shown = (times.mean() / MS, *(percentile_ns(times, percent) / MS for percent in (50, 99)))
+    table.add_row(name, *(f"{ms:,.2f}" for ms in shown))

@@ -1,0 +1,165 @@
+"""One simulation from start to end: the protocol in virtual time, its trace judged, its latency.
+
+The real exchange machines run it (`simulator.world`). Where nothing goes wrong the timing model
+runs beside them and gives the waterfall; both must agree to the nanosecond, or one of them is
+wrong. Source: design §13.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+import attrs
+import numpy as np
+
+from simulator import faults
+from simulator.faults import FaultKind
+from simulator.random_streams import Times
+from simulator.scenario import FaultSpec, Scenario
+from simulator.timeline import Timeline, cycle_ns
+from simulator.timing import run_events
+from simulator.waterfall import waterfall
+from simulator.world import Setup, WorldReport, run_world
+from simulator.world_trace import Recorder
+from spec.trace import Detail, Kind, TextOut
+from spec.trace_check import check_rows
+from spec.trace_rows import read_rows
+
+Rates = Mapping[FaultKind, float]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Run:
+    """How a scenario went (WS-SIMULATION-9, WS-SIMULATION-10).
+
+    ``timeline``: of the timing model; None where faults or a policy change the course.
+    ``model_side``, ``total``: latency of each response that came, int64 ns. ``cycle_ns``: of the
+    slowest session. ``violations``: of the protocol's invariants and of the trace's. ``marks``:
+    states and faults that were reached, by name.
+    """
+
+    scenario: Scenario
+    timeline: Timeline | None
+    model_side: Times
+    total: Times
+    cycle_ns: int
+    violations: int
+    marks: Mapping[str, int]
+    trace_sha256: str
+
+
+def rates_of(given: FaultSpec) -> dict[FaultKind, float]:
+    """The ``[faults]`` table of a scenario as rates by kind (WS-FAULTS-2).
+
+    Raises:
+        FaultError: an unknown kind, or a rate that is none.
+    """
+    if not given:
+        return {}
+    return faults.parse_faults(",".join(f"{kind}={rate}" for kind, rate in given.items()))
+
+
+def run(scenario: Scenario, trace: TextIO, rates: Rates | None = None) -> Run:
+    """Run a scenario (WS-SIMULATION-9).
+
+    Args:
+        scenario: what is run.
+        trace: an empty text file, open for writing and reading; it gets the trace.
+        rates: faults a unit, by kind; the scenario's own if left out.
+
+    Raises:
+        FaultError: faults that cannot be had, as in more sessions than they reach.
+    """
+    wanted = rates_of(scenario.faults) if rates is None else rates
+    schedule = faults.draw(
+        random.Random(scenario.seed), wanted, units=scenario.units, sessions=scenario.sessions
+    )
+    watch = Watch(trace)
+    report = run_world(Setup(scenario=scenario, faults=schedule), watch)
+    trace.seek(0)
+    checked = check_rows(read_rows(trace))
+    violations = len(report.violations) + checked.violation_count + len(checked.unfinished)
+    if wanted or scenario.policy != "none":
+        return disturbed(scenario, watch, report, violations)
+    return undisturbed(scenario, watch, report, violations)
+
+
+def undisturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations: int) -> Run:
+    """Nothing went wrong: the timing model says where each nanosecond went (WS-SIMULATION-9)."""
+    timeline = run_events(scenario)
+    for session in range(scenario.sessions):
+        emitted = watch.emitted[f"s{session}"]
+        assert emitted == timeline.decoded[:, session].tolist(), "two models of one pipeline"
+    parts = waterfall(scenario, timeline)
+    return Run(
+        scenario=scenario,
+        timeline=timeline,
+        model_side=parts.model_side,
+        total=parts.total,
+        cycle_ns=int(cycle_ns(timeline).max()),
+        violations=violations,
+        marks=report.marks,
+        trace_sha256=report.trace_sha256,
+    )
+
+
+def disturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations: int) -> Run:
+    """Faults or a policy changed the course: latencies as the trace has them (WS-SIMULATION-9).
+
+    The way up is the network's typical one, since a unit that was skipped has no number.
+    """
+    model_side, total = list[int](), list[int]()
+    up_ns = scenario.network.up.typical_ns
+    for session, emitted in watch.emitted.items():
+        arrived, heard = watch.arrived[session], watch.heard[session]
+        for unit, at_ns in enumerate(emitted):
+            model_side.append(at_ns - arrived[unit])
+            total.append(up_ns + heard[unit] - arrived[unit])
+    return Run(
+        scenario=scenario,
+        timeline=None,
+        model_side=np.array(model_side, np.int64),
+        total=np.array(total, np.int64),
+        cycle_ns=max((step_of(emitted) for emitted in watch.emitted.values()), default=0),
+        violations=violations,
+        marks=report.marks,
+        trace_sha256=report.trace_sha256,
+    )
+
+
+def step_of(emitted: list[int]) -> int:
+    """The mean step between responses over the second half of a session, rounded down."""
+    last, middle = len(emitted) - 1, len(emitted) // 2
+    return (emitted[last] - emitted[middle]) // (last - middle) if last > middle else 0
+
+
+class Watch(Recorder):
+    """A recorder that also keeps when each unit of each session arrived, was emitted and heard."""
+
+    def __init__(self, stream: TextOut) -> None:
+        super().__init__(stream)
+        self.arrived: dict[str, dict[int, int]] = {}
+        self.emitted: dict[str, list[int]] = {}
+        self.heard: dict[str, list[int]] = {}
+
+    def record(
+        self,
+        process: str,
+        kind: Kind,
+        session: str,
+        unit: int,
+        t_ns: int,
+        dur_ns: int = 0,
+        cause: Iterable[str] = (),
+        detail: Detail | None = None,
+    ) -> str:
+        """See `Recorder.record`."""
+        if process == "client" and kind is Kind.SEND:
+            self.arrived.setdefault(session, {})[unit] = t_ns
+        elif kind is Kind.EMIT:
+            self.emitted.setdefault(session, []).append(t_ns)
+        elif process == "client" and kind is Kind.RECEIVE:
+            self.heard.setdefault(session, []).append(t_ns)
+        return super().record(process, kind, session, unit, t_ns, dur_ns, cause, detail)
