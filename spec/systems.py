@@ -89,5 +89,6 @@ def systems() -> tuple[System, ...]:
 
 
 def _measure(row: dict[str, Any]) -> Measure:
-    ends = {name: Decimal(row[name]) for name in ("low", "high") if name in row}
-    return Measure(**{**row, **ends})
+    values = dict(row)
+    values.update({name: Decimal(row[name]) for name in ("low", "high") if name in row})
+    return Measure(**values)

@@ -61,6 +61,6 @@ def _table(title: str, name: str, found: Sequence[Line]) -> Table:
             table.add_section()
         system = line.system if line.system != last else ""
         last = line.system
-        table.add_row(system, line.metric.replace("-", " "), line.theirs, line.boundary or line.scope,
-                      line.comparison)  # fmt: skip
+        metric, boundary = line.metric.replace("-", " "), line.boundary or line.scope
+        table.add_row(system, metric, line.theirs, boundary, line.comparison)
     return table
