@@ -19,7 +19,18 @@ from conformance.messages import (
 from conformance.protocol import Port
 
 
-def _done(_: None) -> Nothing:
+def _reset(port: Port, arguments: Any) -> Nothing:
+    port.reset(arguments.session)
+    return Nothing()
+
+
+def _close(port: Port, arguments: Any) -> Nothing:
+    port.close(arguments.session)
+    return Nothing()
+
+
+def _import_kv(port: Port, arguments: Any) -> Nothing:
+    port.import_kv(arguments.session, arguments.state)
     return Nothing()
 
 
@@ -32,14 +43,14 @@ ACTIONS: Final[Mapping[str, Callable[[Port, Any], Any]]] = {
     "open": lambda port, a: Session(session=port.open(a)),
     "step": lambda port, a: Outputs(outputs=tuple(port.step(a.session, a.unit))),
     "finish": lambda port, a: Outputs(outputs=tuple(port.finish(a.session))),
-    "reset": lambda port, a: _done(port.reset(a.session)),
-    "close": lambda port, a: _done(port.close(a.session)),
+    "reset": _reset,
+    "close": _close,
     "offline": lambda port, a: Outputs(outputs=tuple(port.offline(a.open, a.units))),
     "probe": lambda port, a: Tensors(tensors=port.probe(a.session, a.unit, a.points)),
     "exchange": lambda port, a: Replies(replies=tuple(port.exchange(a.script))),
     "kv_digest": lambda port, a: Roles(roles=port.kv_digest(a.session, a.up_to_unit)),
     "export_kv": lambda port, a: port.export_kv(a.session),
-    "import_kv": lambda port, a: _done(port.import_kv(a.session, a.state)),
+    "import_kv": _import_kv,
     "stop": lambda _port, _: Nothing(),
 }
 """What a Python port does for each command of `conformance.messages.COMMANDS`."""

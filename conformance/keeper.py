@@ -139,7 +139,7 @@ def below(pid: int) -> Iterator[int]:
 
 def _entries(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)
+        return os.listdir(folder)  # noqa: PTH208 - a few milliseconds for pathlib
     except OSError:
         return []
 
@@ -147,7 +147,7 @@ def _entries(folder: str) -> list[str]:
 def _text(path: str) -> str:
     """A file of /proc; empty when its process has ended."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - the same
             return file.read()
     except OSError:
         return ""

@@ -7,7 +7,7 @@ with a reference in the place of each array, and read by the types of their fiel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeVar, get_origin
+from typing import Any, Final, Literal, TypeVar, cast, get_origin
 
 import attrs
 import cattrs
@@ -185,7 +185,7 @@ def encode(record: Any, write: Write) -> Json:
     """``record`` as a JSON object; ``write`` puts its arrays into a file, if it has any."""
     data, tensors = wire.encode(record)
     references = write(tensors) if tensors else {}
-    return _referring(data, references)
+    return cast("Json", _referring(data, references))
 
 
 def _referring(data: Any, references: Mapping[str, Reference]) -> Any:
@@ -200,13 +200,14 @@ def _referring(data: Any, references: Mapping[str, Reference]) -> Any:
 
 def decoder(read: Read) -> Callable[[Json, type[R]], R]:
     """Makes records of well-formed messages; ``read`` follows a reference."""
+    kind_of: Callable[[Any], Any] = get_origin
     converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
     # Words are for the port to accept or refuse, so that a bad one reaches it as it is.
     converter.register_structure_hook_func(
-        lambda kind: get_origin(kind) is Literal, lambda value, _: value
+        lambda kind: kind_of(kind) is Literal, lambda value, _: value
     )
     converter.register_structure_hook_func(
-        lambda kind: get_origin(kind) is np.ndarray,
+        lambda kind: kind_of(kind) is np.ndarray,
         lambda value, _: read(Reference(**value["tensor"])),
     )
     return converter.structure

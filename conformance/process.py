@@ -18,14 +18,17 @@ from typing import IO, Any, BinaryIO, Final, cast
 
 from conformance.limits import Limits
 
-KEEPER: Final = Path(__file__).with_name("keeper.py")
+KEEPER: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
 CHUNK: Final = 1 << 16
 TAIL_BYTES: Final = 2000
 SHOWN: Final = 60
+DRAIN: Final = 32
+"""Rounds of reading after the end."""
+
 CLOSED: Final = -1
 """In the place of a file descriptor that has come to its end."""
 
-RUN_DIR: Final = "WANSTREAMER_RUN_DIR"
+RUN_DIR: Final = b"WANSTREAMER_RUN_DIR"
 """The environment variable that tells a port where its run directory is (WS-STDIO-1)."""
 
 GRACE_S: Final = 1.0
@@ -62,7 +65,9 @@ class Log:
 
     def last_words(self) -> str:
         """The last line that is not empty."""
-        lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
+        lines = [
+            line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()
+        ]
         return lines[-1] if lines else ""
 
     def forget(self) -> None:
@@ -89,13 +94,12 @@ class Child:
         }
         with theirs:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", KEEPER, str(theirs.fileno()), json.dumps(options)]
-                + list(argv),
+                [*KEEPER, str(theirs.fileno()), json.dumps(options), *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env={**os.environ, RUN_DIR: str(run_dir)},
+                env=os.environb | {RUN_DIR: os.fsencode(run_dir)},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -107,30 +111,29 @@ class Child:
             os.set_blocking(fd, False)
             self._selector.register(fd, selectors.EVENT_READ)
         os.set_blocking(self._stdin, False)
+        self._tag = RUN_DIR + b"=" + os.fsencode(run_dir)
         self._received, self._told = bytearray(), bytearray()
         self._unsent = memoryview(b"")
         self._facts: dict[str, Any] = {}
 
     def ask(self, line: bytes, seconds: float) -> bytes:
-        """The one line that answers ``line``, without its line break.
+        """The next line that it writes, without its line break, once ``line`` is on its way.
+
+        A line that was written too early is the next one all the same: which of two things came
+        first is chance, and a reason must not depend on it.
 
         Raises:
-            Broken: no line, more than one, too long a line, too late, or the process has ended.
+            Broken: no line, too long a line, too late, or the process has ended.
         """
-        self._pump(0.0)
-        if self._received:
-            raise Broken(f"wrote {shown(self._received)} to stdout without being asked")
         self._unsent = memoryview(line)
-        self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        if self._stdin != CLOSED:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE)
         try:
             self._await_line(time.monotonic() + seconds, seconds)
         finally:
             self._stop_sending()
-        reply, _, rest = bytes(self._received).partition(b"\n")
-        self._received.clear()
-        if rest:
-            raise Broken(f"wrote {shown(rest)} after its reply")
-        return reply
+        reply, _, self._received = self._received.partition(b"\n")
+        return bytes(reply)
 
     def leave(self, patience_s: float) -> None:
         """Let it end by itself for so long."""
@@ -147,10 +150,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
-        if not self._over and "started" in self._facts:
-            # Its keeper may have been killed by it; what is in its group at least goes with it.
-            with suppress(ProcessLookupError):
-                os.killpg(self._facts["started"], signal.SIGKILL)
+        if self._keeper.returncode:
+            sweep(self._tag)
         for pipe in (self._keeper.stdin, self._keeper.stdout, self._keeper.stderr):
             cast("BinaryIO", pipe).close()
 
@@ -161,11 +162,12 @@ class Child:
     def _await_line(self, end: float, seconds: float) -> None:
         closed = ""
         while b"\n" not in self._received:
-            if self._over and self._stdout < 0:
+            if self._over and self._stdout == CLOSED:
+                self._drain()
                 raise Broken(self._how_it_ended())
-            if not closed and (self._stdout < 0 or self._stdin < 0):
+            if not closed and (CLOSED in (self._stdout, self._stdin)):
                 # The usual reason is that it has ended: how, is about to be told.
-                closed = "stdout" if self._stdout < 0 else "stdin"
+                closed = "stdout" if self._stdout == CLOSED else "stdin"
                 end = min(end, time.monotonic() + GRACE_S)
             left = end - time.monotonic()
             if left <= 0:
@@ -173,6 +175,13 @@ class Child:
             self._pump(left)
             if len(self._received) > self.limits.line_bytes:
                 raise Broken(f"wrote a line of more than {self.limits.line_bytes} bytes")
+
+    def _drain(self) -> None:
+        """Its last words may still be on their way; but not without end."""
+        for _ in range(DRAIN):
+            if not self._selector.select(0.0):
+                return
+            self._pump(0.0)
 
     def _pump(self, seconds: float) -> None:
         """Wait for something to happen, and take it in."""
@@ -192,6 +201,8 @@ class Child:
         except BrokenPipeError:
             self._stop_sending()
             self._stdin = CLOSED
+        except BlockingIOError:
+            return
         if not self._unsent:
             self._stop_sending()
 
@@ -209,7 +220,10 @@ class Child:
 
     def _hear(self) -> None:
         """What the keeper tells."""
-        data = self._control.recv(CHUNK)
+        try:
+            data = self._control.recv(CHUNK)
+        except ConnectionResetError:
+            data = b""
         self._told += data
         *lines, rest = self._told.split(b"\n")
         self._told = rest
@@ -241,6 +255,15 @@ class Child:
         if self._received:
             return Broken(f"did not end its line within {seconds:g} s", late=True)
         return Broken(f"did not answer within {seconds:g} s", late=True)
+
+
+def sweep(tag: bytes) -> None:
+    """Kill whatever has ``tag`` in its environment: the last resort after a port that has killed
+    its keeper."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if tag in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _fd(pipe: IO[bytes] | None) -> int:

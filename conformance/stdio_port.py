@@ -7,44 +7,19 @@ import shlex
 import shutil
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 
+from conformance.asking import AskingPort
 from conformance.guard import PortFault
 from conformance.limits import Limits, limits
-from conformance.messages import (
-    CodecArguments,
-    DigestArguments,
-    ExchangeArguments,
-    Feature,
-    HelloArguments,
-    ImportArguments,
-    Nothing,
-    OfflineArguments,
-    ProbeArguments,
-    Session,
-    StepArguments,
-)
+from conformance.messages import Nothing, Session
 from conformance.process import Broken, Log
-from conformance.protocol import (
-    PROTOCOL_VERSION,
-    Array,
-    CodecRequest,
-    Hello,
-    Json,
-    KvExport,
-    LoadRequest,
-    MathRequest,
-    OpenRequest,
-    Refusal,
-    UnitInput,
-    UnitOutput,
-    Unsupported,
-)
+from conformance.protocol import PROTOCOL_VERSION, Hello, OpenRequest, Refusal, Unsupported
 from conformance.run_directory import make_base
 from conformance.talk import Talk
 from conformance.untrusted import one_line
@@ -73,8 +48,8 @@ def from_command(text: str) -> StdioPort:
     return StdioPort(argv, limits())
 
 
-class StdioPort:
-    """See `conformance.protocol.Port`; every command may raise `PortFault` besides.
+class StdioPort(AskingPort):
+    """Every command may raise `PortFault` besides what `conformance.protocol.Port` allows.
 
     A process that breaks the protocol is ended. The next command begins another, up to a bound;
     the sessions of the old one are gone.
@@ -102,81 +77,45 @@ class StdioPort:
         self._clean()
 
     def hello(self) -> Hello:
-        hello = self._ask("hello", HelloArguments(protocol=PROTOCOL_VERSION))
-        assert isinstance(hello, Hello)
-        return self._introduced(hello)
+        hello = super().hello()
+        # A port that is another one after a restart cannot be judged as one.
+        if hello.protocol != PROTOCOL_VERSION:
+            self._end()
+            raise PortFault(f"speaks protocol {hello.protocol}, not {PROTOCOL_VERSION}")
+        if self._hello is not None and hello != self._hello:
+            self._end()
+            raise PortFault(f"was {_who(self._hello)}, and says now that it is {_who(hello)}")
+        self._hello = hello
+        return hello
 
     def supports(self, feature: str) -> bool:
         try:
-            return bool(self._ask("supports", Feature(feature=feature)).supported)
+            return super().supports(feature)
         except Unsupported:
             return False
 
-    def load(self, request: LoadRequest) -> str:
-        return str(self._ask("load", request).digest)
-
-    def math(self, request: MathRequest) -> Mapping[str, Array]:
-        return cast("Mapping[str, Array]", self._ask("math", request).tensors)
-
-    def codec(self, request: CodecRequest, data: Array) -> Array:
-        fields = attrs.asdict(request, recurse=False)
-        return cast("Array", self._ask("codec", CodecArguments(**fields, data=data)).data)
-
     def open(self, request: OpenRequest) -> str:
-        name = str(self._ask("open", request).session)
+        name = super().open(request)
         # The port counts its sessions anew in every process; for the suite they stay apart.
         ours = name if self._started == 1 else f"{name}@{self._started}"
         self._sessions[ours] = self._started, name
         return ours
 
-    def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        return self._outputs("step", StepArguments(session=self._there(session), unit=unit))
-
-    def finish(self, session: str) -> Sequence[UnitOutput]:
-        return self._outputs("finish", Session(session=self._there(session)))
-
-    def reset(self, session: str) -> None:
-        self._ask("reset", Session(session=self._there(session)))
-
     def close(self, session: str) -> None:
-        process, name = self._sessions.pop(session, (self._started, session))
+        known = self._sessions.get(session)
+        if known is None or self._alive(known):
+            super().close(session)
         # A session whose process is gone needs no closing.
-        if process == self._started and self._talks:
-            self._ask("close", Session(session=name))
+        self._sessions.pop(session, None)
 
-    def probe(self, session: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
-        asked = ProbeArguments(session=self._there(session), unit=unit, points=tuple(points))
-        return cast("Mapping[str, Array]", self._ask("probe", asked).tensors)
+    def ask(self, command: str, arguments: Any) -> Any:
+        """One command to the running process, or to a new one.
 
-    def export_kv(self, session: str) -> KvExport:
-        return cast("KvExport", self._ask("export_kv", Session(session=self._there(session))))
-
-    def import_kv(self, session: str, state: KvExport) -> None:
-        self._ask("import_kv", ImportArguments(session=self._there(session), state=state))
-
-    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
-        return self._outputs("offline", OfflineArguments(open=request, units=tuple(units)))
-
-    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
-        asked = ExchangeArguments(script=tuple(script))
-        return cast("Sequence[Json]", self._ask("exchange", asked).replies)
-
-    def kv_digest(self, session: str, up_to_unit: int) -> Mapping[str, str]:
-        asked = DigestArguments(session=self._there(session), up_to_unit=up_to_unit)
-        return cast("Mapping[str, str]", self._ask("kv_digest", asked).roles)
-
-    def _outputs(self, command: str, arguments: object) -> Sequence[UnitOutput]:
-        return cast("Sequence[UnitOutput]", self._ask(command, arguments).outputs)
-
-    def _there(self, session: str) -> str:
-        """The port's own name of a session; a name that it never gave goes through as it is."""
-        process, name = self._sessions.get(session, (self._started, session))
-        if process != self._started or not (self._talks or name == session):
-            raise PortFault("the session ended with the process that it lived in")
-        return name
-
-    def _ask(self, command: str, arguments: object) -> Any:
-        """One command to the running process, or to a new one."""
+        Raises:
+            PortFault: the port failed; the process has been ended if it broke the protocol.
+        """
+        if isinstance(arguments, Session):
+            arguments = attrs.evolve(arguments, session=self._own_name(arguments.session))
         try:
             talk = self._talking(command)
             return talk.ask(command, arguments, self._limits.reply(command))
@@ -184,7 +123,20 @@ class StdioPort:
             self._timeouts += broken.late
             words = one_line(self._log.last_words(), SHOWN)
             self._end()
-            raise PortFault(f"{broken}; it said last: {words}" if words else str(broken)) from broken
+            line = f"{broken}; it said last: {words}" if words else str(broken)
+            raise PortFault(line) from broken
+
+    def _own_name(self, session: str) -> str:
+        """The port's own name of a session; a name that it never gave goes through as it is."""
+        known = self._sessions.get(session)
+        if known is None:
+            return session
+        if not self._alive(known):
+            raise PortFault("the session ended with the process that it lived in")
+        return known[1]
+
+    def _alive(self, known: tuple[int, str]) -> bool:
+        return bool(self._talks) and known[0] == self._started
 
     def _talking(self, command: str) -> Talk:
         if self._talks:
@@ -192,10 +144,8 @@ class StdioPort:
         if not self._clean.alive:
             raise PortFault("was stopped")
         if self._started > self._limits.restarts or self._timeouts >= self._limits.timeouts:
-            raise PortFault(
-                f"not started again: {self._started} processes of it have ended, "
-                f"{self._timeouts} of them because time ran out"
-            )
+            clock = f", {self._timeouts} times by the clock" if self._timeouts else ""
+            raise PortFault(f"not started again: it has ended {self._started} times{clock}")
         self._started += 1
         self._log.forget()
         talk = Talk(self._argv, self._base / str(self._started), self._log, self._limits)
@@ -203,15 +153,6 @@ class StdioPort:
         if self._hello is not None and command != "hello":
             self.hello()
         return talk
-
-    def _introduced(self, hello: Hello) -> Hello:
-        """A port that is another one after a restart cannot be judged as one."""
-        if hello.protocol != PROTOCOL_VERSION:
-            raise PortFault(f"speaks protocol {hello.protocol}, not {PROTOCOL_VERSION}")
-        if self._hello is not None and hello != self._hello:
-            raise PortFault(f"was {_who(self._hello)}, and says now that it is {_who(hello)}")
-        self._hello = hello
-        return hello
 
     def _end(self) -> None:
         for talk in self._talks:

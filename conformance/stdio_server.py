@@ -5,56 +5,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO
 
 from conformance import messages, strict_json
+from conformance.answering import ACTIONS
 from conformance.limits import Limits
 from conformance.message_schemas import problem
-from conformance.messages import (
-    COMMANDS,
-    Data,
-    Digest,
-    Nothing,
-    Outputs,
-    Replies,
-    Roles,
-    Session,
-    Supported,
-    Tensors,
-)
+from conformance.messages import COMMANDS
 from conformance.process import RUN_DIR
 from conformance.protocol import Json, Port, Unsupported
 from conformance.resolve import resolve
 from conformance.strict_json import NotJson
 from conformance.tensor_files import BadFile, Reader, write
 from spec.errors import WanStreamerError
-
-
-def _done(_: None) -> Nothing:
-    return Nothing()
-
-
-ACTIONS: Final[Mapping[str, Callable[[Port, Any], Any]]] = {
-    "hello": lambda port, _: port.hello(),
-    "supports": lambda port, a: Supported(supported=port.supports(a.feature)),
-    "load": lambda port, a: Digest(digest=port.load(a)),
-    "math": lambda port, a: Tensors(tensors=port.math(a)),
-    "codec": lambda port, a: Data(data=port.codec(a, a.data)),
-    "open": lambda port, a: Session(session=port.open(a)),
-    "step": lambda port, a: Outputs(outputs=tuple(port.step(a.session, a.unit))),
-    "finish": lambda port, a: Outputs(outputs=tuple(port.finish(a.session))),
-    "reset": lambda port, a: _done(port.reset(a.session)),
-    "close": lambda port, a: _done(port.close(a.session)),
-    "offline": lambda port, a: Outputs(outputs=tuple(port.offline(a.open, a.units))),
-    "probe": lambda port, a: Tensors(tensors=port.probe(a.session, a.unit, a.points)),
-    "exchange": lambda port, a: Replies(replies=tuple(port.exchange(a.script))),
-    "kv_digest": lambda port, a: Roles(roles=port.kv_digest(a.session, a.up_to_unit)),
-    "export_kv": lambda port, a: port.export_kv(a.session),
-    "import_kv": lambda port, a: _done(port.import_kv(a.session, a.state)),
-    "stop": lambda _port, _: Nothing(),
-}
 
 
 class Server:
@@ -90,7 +54,9 @@ class Server:
         decode = messages.decoder(Reader("in", self._in, Limits()))
         results = ACTIONS[command](self._port, decode(fields, COMMANDS[command][0]))
         name = f"{number}.safetensors"
-        return {"ok": messages.encode(results, lambda arrays: write("out", self._out, name, arrays))}
+        return {
+            "ok": messages.encode(results, lambda arrays: write("out", self._out, name, arrays))
+        }
 
 
 def serve(port: Port, run_dir: Path, requests: BinaryIO, replies: BinaryIO) -> None:
@@ -117,9 +83,10 @@ def main() -> None:
     replies = taken_stdout()
     try:
         port = resolve(sys.argv[1])
-        run_dir = Path(os.environ[RUN_DIR])
+        run_dir = Path(os.fsdecode(os.environb[RUN_DIR]))
     except (IndexError, KeyError) as missing:
-        sys.exit(f"usage: {RUN_DIR}=DIR python -m conformance.stdio_server PORT (no {missing})")
+        usage = f"{RUN_DIR.decode()}=DIR python -m conformance.stdio_server PORT"
+        sys.exit(f"usage: {usage} (no {missing})")
     except WanStreamerError as error:
         sys.exit(str(error))
     serve(port, run_dir, sys.stdin.buffer, replies)

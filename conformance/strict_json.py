@@ -40,8 +40,8 @@ def parse(text: bytes) -> Any:
     except RecursionError as error:
         raise NotJson(f"nested deeper than {DEPTH}") from error
     except ValueError as error:
-        # An integer of more digits than the interpreter is willing to read.
-        raise NotJson(f"not JSON: {error}") from error
+        # More digits than the interpreter is willing to read.
+        raise NotJson("an integer beyond all bounds") from error
     _check(value)
     return value
 
@@ -97,4 +97,4 @@ def _check_text(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise NotJson(f"an unpaired surrogate in {ascii(text[:40])}") from error
+        raise NotJson(f"an unpaired surrogate in {text[:40]!a}") from error

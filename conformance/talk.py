@@ -12,7 +12,7 @@ from conformance.guard import PortFault
 from conformance.limits import Limits
 from conformance.message_schemas import problem
 from conformance.messages import COMMANDS
-from conformance.process import Broken, Child, Log
+from conformance.process import Broken, Child, Log, shown
 from conformance.protocol import Json, Refusal, Unsupported
 from conformance.run_directory import RunDirectory
 from conformance.strict_json import NotJson
@@ -47,9 +47,10 @@ class Talk:
         self._asked += 1
         try:
             request = self._request(command, arguments)
-            reply = self._parsed(command, self._child.ask(strict_json.line(request), seconds))
+            line = self._child.ask(strict_json.line(request), seconds)
+            reply = parsed(command, self._asked, line)
             return self._results(command, reply)
-        except (BadFile, NotJson) as error:
+        except BadFile as error:
             raise Broken(str(error)) from error
 
     def leave(self, patience_s: float) -> None:
@@ -68,19 +69,6 @@ class Talk:
         assert wrong is None, f"a request of ours: {wrong}"
         return request
 
-    def _parsed(self, command: str, line: bytes) -> Json:
-        reply = strict_json.parse(line)
-        number = reply.get("id") if isinstance(reply, dict) else None
-        if isinstance(number, int) and 0 < number < self._asked:
-            raise Broken(f"answered request {number} again, while {self._asked} waited")
-        wrong = problem(command, "reply", reply)
-        if wrong is not None:
-            raise Broken(f"its reply is ill-formed: {one_line(wrong)}")
-        if number != self._asked:
-            raise Broken(f"answered request {number}, which was never asked, not {self._asked}")
-        assert isinstance(reply, dict)
-        return reply
-
     def _results(self, command: str, reply: Json) -> Any:
         if "unsupported" in reply:
             self._directory.empty()
@@ -95,3 +83,25 @@ class Talk:
         results = decode(reply["ok"], COMMANDS[command][1])
         self._directory.empty()
         return results
+
+
+def parsed(command: str, asked: int, line: bytes) -> Json:
+    """The reply to request number ``asked`` that stands in ``line``.
+
+    Raises:
+        Broken: no message, an ill-formed one, or a reply to another request.
+    """
+    try:
+        reply = strict_json.parse(line)
+    except NotJson as error:
+        raise Broken(f"its reply is no message: {error}; it wrote {shown(line)}") from error
+    number = reply.get("id") if isinstance(reply, dict) else None
+    if type(number) is int and 0 < number < asked:
+        raise Broken(f"answered request {number} again, while {asked} waited")
+    wrong = problem(command, "reply", reply)
+    if wrong is not None:
+        raise Broken(f"its reply is ill-formed: {one_line(wrong)}")
+    if number != asked:
+        raise Broken(f"answered request {number}, which was never asked, not {asked}")
+    assert isinstance(reply, dict)
+    return reply

@@ -78,7 +78,7 @@ def write(
         fd = os.open(file_name, NEW_FLAGS, 0o644, dir_fd=folder_fd)
     except FileExistsError as error:
         raise BadFile(f"{path}: was there before it was written") from error
-    with open(fd, "wb") as file:
+    with os.fdopen(fd, "wb") as file:
         file.write(data)
     sha256 = hashlib.sha256(data).hexdigest()
     return {name: Reference(path=path, name=name, sha256=sha256) for name in tensors}
@@ -130,19 +130,20 @@ class Reader:
         except OSError as error:
             what = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
             raise BadFile(f"{path}: {what}") from error
-        with open(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise BadFile(f"{path}: not a plain file")
             if status.st_nlink != 1:
                 raise BadFile(f"{path}: {status.st_nlink} hard links to it, not 1")
             if status.st_size > self._bytes_left:
-                raise BadFile(
-                    f"{path}: {status.st_size} bytes; a message has at most "
-                    f"{self._limits.file_bytes}"
-                )
+                limit = self._limits.file_bytes
+                raise BadFile(f"{path}: with it, more than {limit} bytes in one message")
             # A file that still grows ends, for us, where it ended when it was opened.
-            data = file.read(status.st_size)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                data = file.read(status.st_size)
+        finally:
+            os.close(fd)
         self._bytes_left -= len(data)
         return data
 
@@ -158,9 +159,9 @@ def parsed(path: str, data: bytes, limits: Limits) -> Mapping[str, Array]:
         raise BadFile(f"{path}: a header of {size} bytes in a file of {len(data)}")
     try:
         strict_json.parse(data[8 : 8 + size])
-        found = safetensors.deserialize(data)
+        found = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except NotJson as error:
-        raise BadFile(f"{path}: header {error}") from error
+        raise BadFile(f"{path}: its header: {error}") from error
     except safetensors.SafetensorError as error:
         raise BadFile(f"{path}: {error}") from error
     if len(found) > limits.tensors:
