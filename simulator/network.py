@@ -12,11 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from simulator.events import EventQueue
 from simulator.faults import MESSAGE_KINDS, Fault, FaultKind
-from simulator.world_tampering import tampered
+from simulator.world_tampering import OTHER_DIGEST, needs_its_payload, tampered
 from spec.exchange_effects import Corrupt
 from spec.exchange_message import Message
 
 CORRUPT: Final = Corrupt()
+
+TAMPERED_LATE_NS: Final = 2_000_000
+"""A copy with another digest comes after the original, with which it is compared."""
 
 
 class Letter(NamedTuple):
@@ -86,6 +89,8 @@ class Wire:
 
     def _arrive(self, letter: Letter) -> None:
         self.delivered += 1
+        if letter.tampered and needs_its_payload(letter.message, self._known_up_to()):
+            letter = letter._replace(message=CORRUPT, tampered=False)
         self._deliver(letter)
 
     def _strike(self, fault: Fault, letter: Letter, at_ns: int) -> tuple[Letter, int]:
@@ -113,12 +118,13 @@ class Wire:
         self._queue.schedule(at_ns, self._arrive, letter)
 
     def _tamper(self, variant: int, letter: Letter, at_ns: int) -> None:
-        """A wrong copy comes first, except where only a receiver that knows better can tell."""
+        """Wrong copies come before and after the true one, for what each of them can show."""
         if isinstance(letter.message, Corrupt):
             return
-        wrong = tampered(letter.message, variant, self._known_up_to())
+        wrong = tampered(letter.message, variant)
         if wrong is not None:
-            self._copy(letter._replace(message=wrong, tampered=True), at_ns)
+            late_ns = TAMPERED_LATE_NS * (variant % 4 == OTHER_DIGEST)
+            self._copy(letter._replace(message=wrong, tampered=True), at_ns + late_ns)
 
     def _through_windows(self, at_ns: int) -> int:
         now = self._queue.now

@@ -227,6 +227,19 @@ SEEDED_DEFECTS: Final[Mapping[str, tuple[Machines, Caught]]] = {
         _performer(_without_guard(PERFORMER, at_performer.beyond_window)),
         "script",
     ),
+    "WS-EXCHANGE-11 keeps latents whose acknowledgement was lost": (
+        _performer(
+            _with_action(
+                PERFORMER,
+                A.APPEND,
+                lambda s, g: (
+                    attrs.evolve(PERFORMER.actions[A.APPEND](s, g)[0], kept=s.kept),
+                    PERFORMER.actions[A.APPEND](s, g)[1],
+                ),
+            )
+        ),
+        "script",
+    ),
     "WS-EXCHANGE-12 closes before the last response": (
         _thinker(_with_row(THINKER, E.FINISH, P.CLOSING, A.SEND_CLOSE)),
         "search",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from simulator.faults import Fault
+from simulator.policies import ALL, FULL
 from simulator.world_digests import LATENTS, digest
 from simulator.world_machines import Machines
 from simulator.world_place import Place
@@ -30,7 +32,10 @@ from spec.exchange_effects import (
 )
 from spec.exchange_message import Latents, Message
 from spec.exchange_performer import Performer
-from spec.trace import Kind
+from spec.trace import Kind, Value
+
+DEFAULT_WINDOW: Final = 2
+"""What a trace that states no window stands for (WS-TRACE-11)."""
 
 
 class WorldPerformer(Side[Performer]):
@@ -72,7 +77,8 @@ class WorldPerformer(Side[Performer]):
         if self.place.over or self.closed:
             return
         self.place.marks[fault.kind] += 1
-        self.note(Kind.FAULT, -1, fault.amount, {"kind": fault.kind.value})
+        self._cause = ()
+        self.note(Kind.FAULT, -1, detail={"kind": fault.kind.value, "down_ns": fault.amount})
         self.alive = False
         self._waiting.clear()
         back_at = self._queue.now + fault.amount
@@ -119,12 +125,14 @@ class WorldPerformer(Side[Performer]):
         before = self._judge.kv_len
         self._judge.appended(effect)
         if self.place.recorder is not None:
-            detail = {
+            detail: dict[str, Value] = {
                 "epoch": effect.epoch,
                 "kv_len_before": before,
                 "kv_len_after": effect.kv_len,
                 "digest": effect.digest,
             }
+            if self.place.terms.window > DEFAULT_WINDOW:
+                detail["window"] = self.place.terms.window
             self.note(Kind.APPEND, effect.unit, detail=detail)
 
     def on_timer(self) -> None:

@@ -84,7 +84,7 @@ class Session:
             self.client,
             self._pauses("thinker", FaultKind.PAUSE),
             self._skew_ppm("thinker"),
-            [fault for fault in faults if fault.kind is FaultKind.RUSH],
+            [f for f in faults if f.kind in (FaultKind.RUSH, FaultKind.SUSPECT)],
         )
         self.performer = WorldPerformer(
             place,

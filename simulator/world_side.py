@@ -64,6 +64,7 @@ class Side(ABC, Generic[S]):
         self._heard_ns = 0
         self._cause: tuple[str, ...] = ()
         self._in_doubt = False
+        self._useful = True
 
     @property
     def closed(self) -> bool:
@@ -105,9 +106,9 @@ class Side(ABC, Generic[S]):
         if self._pauses and (later := self._pauses.awake(self._queue.now)) > self._queue.now:
             self._queue.schedule(later, self.arrive, letter)
             return
-        self._heard_ns = self._queue.now
+        self._useful = True
         if self.place.recorder is not None:
-            self._cause = (letter.cause,)
+            self._cause = () if letter.stray else (letter.cause,)
             unit = getattr(letter.message, "unit", -1)
             detail: Detail = {"kind": type(letter.message).__name__}
             self._cause = (self.note(Kind.RECEIVE, unit, detail=detail),)
@@ -117,6 +118,8 @@ class Side(ABC, Generic[S]):
             self._take_wrong(letter)
         else:
             self.feed(letter.message)
+        if self._useful:
+            self._heard_ns = self._queue.now
 
     def _take_wrong(self, letter: Letter) -> None:
         """What is not for us, or wrong, changes nothing, or ends the session with the right blame
@@ -169,6 +172,9 @@ class Side(ABC, Generic[S]):
         self.wire.send(Letter(message, cause), arrives)
 
     def _dropped(self, event: Event, effects: tuple[Effect, ...]) -> None:
+        # What is dropped must not put the timer off: two sides whose messages the other one drops
+        # would wait for each other for ever (WS-EXCHANGE-13).
+        self._useful = False
         self.place.marks[event] += 1
         self.note(Kind.DROP, -1, detail={"event": event.value})
         answer = _ANSWERED.get(event) if self.state.phase in _OPEN_PHASES else None

@@ -26,24 +26,20 @@ from spec.exchange_terms import DTYPE_BYTES
 FAR: Final = 1 << 20
 """Units beyond anything that a session can be at."""
 
+OTHER_DIGEST: Final = 3
+"""The variant (modulo 4) that puts in another digest of a slice or of latents."""
+
 _FOREIGN_DIGEST: Final = digest(FOREIGN, 0, 0)
 
 
-def tampered(message: Message, variant: int, known_up_to: int) -> Message | None:
-    """The message with one field changed, by ``variant`` (WS-FAULTS-6).
-
-    Args:
-        known_up_to: the newest unit whose slice (or latents) the receiver has. Another digest is
-            put in for those only: for new ones nothing but the payload could tell it.
-
-    Returns:
-        None for a message that has no such field.
-    """
+def tampered(message: Message, variant: int) -> Message | None:
+    """The message with one field changed, by ``variant``; None for a message that has no field to
+    change (WS-FAULTS-6)."""
     match message:
         case Open():
             return _open(message, variant)
         case Header():
-            return _slice(message, variant, known_up_to)
+            return _slice(message, variant)
         case SliceAck():
             if variant % 2:
                 return attrs.evolve(message, kv_len=message.kv_len + 1)
@@ -53,7 +49,7 @@ def tampered(message: Message, variant: int, known_up_to: int) -> Message | None
                 return attrs.evolve(message, kv_len=message.kv_len + 1)
             return attrs.evolve(message, unit=message.unit + FAR)
         case Latents():
-            return _latents(message, variant, known_up_to)
+            return _latents(message, variant)
         case LatentsAck():
             if variant % 2:
                 return attrs.evolve(message, unit=message.unit + FAR)
@@ -71,22 +67,21 @@ def _open(message: Open, variant: int) -> Open:
     return attrs.evolve(message, terms=terms)
 
 
-def _slice(header: Header, variant: int, known_up_to: int) -> Header | None:
+def _slice(header: Header, variant: int) -> Header:
     match variant % 4:
         case 0:
             other = next(dtype for dtype in DTYPE_BYTES if dtype != header.dtype)
             return attrs.evolve(header, dtype=other)
         case 1:
-            longer = {"kv_len_before": header.kv_len_before + 1}
-            return attrs.evolve(header, **longer, kv_len_after=header.kv_len_after + 1)
+            before, after = header.kv_len_before + 1, header.kv_len_after + 1
+            return attrs.evolve(header, kv_len_before=before, kv_len_after=after)
         case 2:
             return attrs.evolve(header, unit=header.unit + FAR)
         case _:
-            known = header.unit <= known_up_to
-            return attrs.evolve(header, digest=_FOREIGN_DIGEST) if known else None
+            return attrs.evolve(header, digest=_FOREIGN_DIGEST)
 
 
-def _latents(message: Latents, variant: int, known_up_to: int) -> Latents | None:
+def _latents(message: Latents, variant: int) -> Latents:
     match variant % 4:
         case 0:
             return attrs.evolve(message, slice_digest=_FOREIGN_DIGEST)
@@ -95,5 +90,11 @@ def _latents(message: Latents, variant: int, known_up_to: int) -> Latents | None
         case 2:
             return attrs.evolve(message, unit=message.unit + FAR)
         case _:
-            known = message.unit <= known_up_to
-            return attrs.evolve(message, digest=_FOREIGN_DIGEST) if known else None
+            return attrs.evolve(message, digest=_FOREIGN_DIGEST)
+
+
+def needs_its_payload(message: Message, known_up_to: int) -> bool:
+    """True for another digest of a slice or of latents that the receiver does not have yet: only
+    the payload could tell that it is wrong, and it would (WS-EXCHANGE-8)."""
+    foreign = isinstance(message, Header | Latents) and message.digest == _FOREIGN_DIGEST
+    return foreign and message.unit > known_up_to

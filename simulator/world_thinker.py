@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from simulator.faults import Fault
+from simulator.faults import Fault, FaultKind
 from simulator.link import Link
 from simulator.network import Letter
 from simulator.policies import Policy
@@ -58,13 +58,13 @@ class WorldThinker(Side[Thinker], Exchanging):
         client: WorldClient,
         pauses: Pauses,
         skew_ppm: int,
-        rushes: Sequence[Fault],
+        errors: Sequence[Fault],
     ) -> None:
         super().__init__("thinker", place, machines.thinker, thinker(place.terms), pauses, skew_ppm)
         self.stages = Stages(place, scenario, policy, client, self, pauses)
         self._client = client
         self._link: Link | None = scenario.link
-        self._rushes = rushes
+        self._errors = errors
         self._offering, self._parts_sent = NOTHING, 0
         self._link_free_ns = 0
         self._rushing = False
@@ -74,8 +74,9 @@ class WorldThinker(Side[Thinker], Exchanging):
 
     def start(self) -> None:
         """Wait for the performer's hello and for user unit 0."""
-        for fault in self._rushes:
-            self._queue.schedule(fault.at, self._arm, None)
+        for fault in self._errors:
+            err = self._arm if fault.kind is FaultKind.RUSH else self._suspect
+            self._queue.schedule(fault.at, err, None)
         self.start_timer()
         self.stages.start()
 
@@ -100,6 +101,7 @@ class WorldThinker(Side[Thinker], Exchanging):
         (WS-EXCHANGE-11)."""
         if unit - self.state.accepted > self.place.terms.window:
             self._rushing = False
+            self.place.marks[FaultKind.RUSH] += 1
             refused = self.place.marks["offer-refused"]
             self.feed(Offered(unit=unit, parts=self._parts(unit)))
             if self.place.marks["offer-refused"] == refused:
@@ -148,11 +150,25 @@ class WorldThinker(Side[Thinker], Exchanging):
                 raise AssertionError(effect)
 
     def _export(self, epoch: int, unit: int) -> None:
-        """A snapshot is read at once; sending it takes its time (WS-EXCHANGE-10)."""
-        if epoch > 0:
-            self.place.marks["resync"] += 1
-        self._judge.payload_made(unit)
-        self.note(Kind.EXPORT, unit, detail={"epoch": epoch})
+        """Reading a snapshot takes as long as sending a slice; the prefill is ready before it is
+        asked for (WS-EXCHANGE-10)."""
+        if epoch == 0:
+            self._exported((epoch, unit))
+            return
+        self.place.marks["resync"] += 1
+        reading_ns = self.place.times.stage("comm", max(unit, 0))
+        end_ns = self._pauses.done(self._queue.now, reading_ns)
+        self._queue.schedule(end_ns, self._exported, (epoch, unit))
+
+    def _exported(self, snapshot: tuple[int, int]) -> None:
+        if self.place.over:
+            return
+        epoch, unit = snapshot
+        if epoch == self.state.epoch:
+            self._judge.payload_made(unit)
+        # The transport reads the cache; the stages go on.
+        reader = f"{self.place.name}/transport"
+        self.note(Kind.EXPORT, unit, detail={"epoch": epoch, "resource": reader})
         parts = snapshot_parts(self.place.shards, self.place.index, unit, epoch)
         self.feed(Exported(epoch=epoch, unit=unit, parts=parts))
 
@@ -203,6 +219,12 @@ class WorldThinker(Side[Thinker], Exchanging):
             self.feed(PeerLost())
         if not self.closed:
             super().on_timer()
+
+    def _suspect(self, _: None) -> None:
+        """A false alarm: the performer is well (WS-EXCHANGE-10)."""
+        if not (self.place.over or self.closed):
+            self.place.marks[FaultKind.SUSPECT] += 1
+            self.feed(PeerLost())
 
     def _arm(self, _: None) -> None:
         self._rushing = True

@@ -254,6 +254,13 @@ PERFORMER_SCRIPTS: Mapping[str, Script] = {
         NEXT_1,
         (sends(2), PEER_FAULT),
     ],
+    "WS-EXCHANGE-11 a slice says which latents were accepted": [
+        *SOLVED_0,
+        NEXT_1,
+        (solved(1), "send latents 1, commit 1"),
+        (sends(2), "hold 2, release 0, append 2, send slice-ack 2, solve 2"),
+        (Timer(), "send latents 1"),
+    ],
     "WS-EXCHANGE-12 closed once, answered always": [
         *OPENED,
         (closes(), "send close, closed"),
