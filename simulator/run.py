@@ -8,6 +8,7 @@ wrong. Source: design §13.
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
@@ -108,15 +109,15 @@ def undisturbed(scenario: Scenario, watch: Watch, report: WorldReport, violation
 def disturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations: int) -> Run:
     """Faults or a policy changed the course: latencies as the trace has them (WS-SIMULATION-9).
 
-    The way up is the network's typical one, since a unit that was skipped has no number.
+    The way up counts with its typical time.
     """
     model_side, total = list[int](), list[int]()
     up_ns = scenario.network.up.typical_ns
     for session, emitted in watch.emitted.items():
-        arrived, heard = watch.arrived[session], watch.heard[session]
-        for unit, at_ns in enumerate(emitted):
-            model_side.append(at_ns - arrived[unit])
-            total.append(up_ns + heard[unit] - arrived[unit])
+        moments = zip(watch.arrived[session], emitted, watch.heard[session], strict=False)
+        for arrived_ns, emitted_ns, heard_ns in moments:
+            model_side.append(emitted_ns - arrived_ns)
+            total.append(up_ns + heard_ns - arrived_ns)
     return Run(
         scenario=scenario,
         timeline=None,
@@ -136,13 +137,17 @@ def step_of(emitted: list[int]) -> int:
 
 
 class Watch(Recorder):
-    """A recorder that also keeps when each unit of each session arrived, was emitted and heard."""
+    """A recorder that also keeps when each unit of each session arrived, was emitted and heard.
+
+    A user unit may be left out, so a session's unit arrived when what it observes was received.
+    """
 
     def __init__(self, stream: TextOut) -> None:
         super().__init__(stream)
-        self.arrived: dict[str, dict[int, int]] = {}
-        self.emitted: dict[str, list[int]] = {}
-        self.heard: dict[str, list[int]] = {}
+        self.arrived: defaultdict[str, list[int]] = defaultdict(list)
+        self.emitted: defaultdict[str, list[int]] = defaultdict(list)
+        self.heard: defaultdict[str, list[int]] = defaultdict(list)
+        self._received: dict[str, int] = {}
 
     def record(
         self,
@@ -156,10 +161,14 @@ class Watch(Recorder):
         detail: Detail | None = None,
     ) -> str:
         """See `Recorder.record`."""
-        if process == "client" and kind is Kind.SEND:
-            self.arrived.setdefault(session, {})[unit] = t_ns
+        causes = tuple(cause)
+        name = super().record(process, kind, session, unit, t_ns, dur_ns, causes, detail)
+        if kind is Kind.RECEIVE and process == "client":
+            self.heard[session].append(t_ns)
+        elif kind is Kind.RECEIVE and causes and causes[0].startswith("client:"):
+            self._received[name] = t_ns
+        elif kind is Kind.OBSERVE:
+            self.arrived[session].append(self._received.pop(causes[0]))
         elif kind is Kind.EMIT:
-            self.emitted.setdefault(session, []).append(t_ns)
-        elif process == "client" and kind is Kind.RECEIVE:
-            self.heard.setdefault(session, []).append(t_ns)
-        return super().record(process, kind, session, unit, t_ns, dur_ns, cause, detail)
+            self.emitted[session].append(t_ns)
+        return name
