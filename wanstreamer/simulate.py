@@ -29,6 +29,7 @@ from spec.errors import ConfigError
 from spec.sizes import LAG_OF_SCHEDULE
 from wanstreamer.atomic import replacing
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
+from wanstreamer.simulate_views import Views, view_options
 
 DEFAULT_SCENARIO = "paper"
 
@@ -51,6 +52,7 @@ DEFAULT_SCENARIO = "paper"
 @click.option("--faults", help="none, all, or kind=rate,... with faults a unit.")
 @click.option("--policy", help="What gives way under overload.")
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
+@view_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def simulate_command(
     scenario_file: str | None,
@@ -65,6 +67,7 @@ def simulate_command(
     policy: str | None,
     trace_file: Path | None,
     *,
+    views: Views,
     as_json: bool,
 ) -> None:
     """Does a schedule hold 25 fps, and where does each millisecond go?
@@ -93,6 +96,9 @@ def simulate_command(
             trace.seek(0)
             with replacing(trace_file) as stream:
                 shutil.copyfileobj(trace, stream)
+        views.show(trace, chosen.name, as_json=as_json)
+    if views.tables:
+        return
     if as_json:
         click.echo(json.dumps(attrs.asdict(summary(result))))
     else:

@@ -1,4 +1,4 @@
-"""``wanstreamer trace check``: the invariants of a trace, simulated or real.
+"""``wanstreamer trace``: check a trace, simulated or real, and draw it.
 
 Source: design §13, §15.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import click
@@ -17,11 +18,39 @@ from rich.table import Table
 from spec.trace import TraceError
 from spec.trace_check import TraceReport, check_rows
 from spec.trace_rows import read_rows
+from wanstreamer.simulate_views import GANTT_UNITS, check_picture, draw, write_perfetto_file
 
 
 @click.group("trace")
 def trace_command() -> None:
-    """Judge the trace of a run, simulated or real."""
+    """Judge or draw the trace of a run, simulated or real."""
+
+
+@trace_command.command("gantt")
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="SVG or PNG.")
+@click.option("--first", default=0, show_default=True, help="First unit shown.")
+@click.option("--units", default=GANTT_UNITS, show_default=True, help="How many.")
+@click.option("--overlay", type=click.Path(path_type=Path), help="A second trace, under the first.")
+def gantt_command(trace: Path, output: Path, first: int, units: int, overlay: Path | None) -> None:
+    """Draw who did what when in TRACE, its first session."""
+    check_picture(output, units)
+    with opened(trace) as stream:
+        draw(stream, output, trace.name, units, first, overlay)
+
+
+@trace_command.command("perfetto")
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Any name.")
+def perfetto_command(trace: Path, output: Path) -> None:
+    """Write TRACE for the viewer at ui.perfetto.dev."""
+    with opened(trace) as stream:
+        write_perfetto_file(stream, output)
+
+
+def opened(path: Path) -> TextIO:
+    """A trace file, so that bytes which are not UTF-8 reach the reader (WS-TRACE-3)."""
+    return path.open(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 @trace_command.command("check")
@@ -43,7 +72,7 @@ def check_file(path: Path) -> TraceReport:
     Raises:
         TraceError: it is no trace, or is out of order; the message names the file and the line.
     """
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+    with opened(path) as stream:
         try:
             return check_rows(read_rows(stream))
         except TraceError as error:
