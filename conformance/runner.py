@@ -33,6 +33,7 @@ from conformance.rendering import files
 from conformance.report import Report, counted
 from conformance.reproduce import command
 from conformance.resolve import resolve
+from conformance.stdio_port import StdioPort
 from conformance.untrusted import clipped
 from conformance.verdicts import Blame, CaseResult, Verdict, exit_status, overall, too_few
 from conformance.waivers import Waiver
@@ -67,13 +68,17 @@ def check(
     accepted = () if waiver_file is None else waivers.read(waiver_file)
     port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
     todo = (port, oracle, port_name, selected, profile, clause, progress, False)
-    if report_dir is None:
-        return run(*todo, accepted=accepted)
-    files.clear(report_dir)
-    with LogFile(report_dir / LOG) as log:
-        report = run(*todo, listener=log, accepted=accepted)
-    files.write(report, report_dir)
-    return report
+    try:
+        if report_dir is None:
+            return run(*todo, accepted=accepted)
+        files.clear(report_dir)
+        with LogFile(report_dir / LOG) as log:
+            report = run(*todo, listener=log, accepted=accepted)
+        files.write(report, report_dir)
+        return report
+    finally:
+        if isinstance(port, StdioPort):
+            port.stop(report_dir)
 
 
 def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:

@@ -67,12 +67,13 @@ class StdioPort(AskingPort):
         self._clean = weakref.finalize(self, _clean, self._talks, self._log, self._base)
 
     def stop(self, report_dir: Path | None = None) -> None:
-        """Let the port end, keep its log as ``port.stderr.log``, delete everything else."""
+        """Let the port end (WS-STDIO-2), keep what it said on standard error as
+        ``port.stderr.log``, delete everything else."""
         if self._clean.alive and self._talks:
             with suppress(Broken, PortFault, Unsupported, Refusal):
                 self._talks[0].ask("stop", Nothing(), self._limits.end_s)
                 self._talks[0].leave(self._limits.end_s)
-        if self._clean.alive and report_dir is not None and self._log.path.stat().st_size:
+        if self._clean.alive and report_dir is not None and report_dir.is_dir():
             shutil.copyfile(self._log.path, report_dir / f"port.{LOG}")
         self._clean()
 
