@@ -21,15 +21,21 @@ from conformance.untrusted import one_line, visible
 from conformance.verdicts import CaseResult, Verdict
 
 WORST: Final = 25
+SHOWN: Final = 3
+"""Failing cases of a clause that are in sight at once."""
 SPLIT: Final = "; reproduce: "
 
 
 @attrs.frozen(kw_only=True)
 class ClauseSection:
-    """One clause of the page: its row of the trace matrix and the cases judged under it."""
+    """One clause of the page: its row of the trace matrix and the cases judged under it.
+
+    ``judged`` counts them and, where the clause is no case's first, those of its checks.
+    """
 
     row: Row
     cases: tuple[CaseResult, ...]
+    judged: int
 
 
 def environment() -> Environment:
@@ -46,6 +52,7 @@ def environment() -> Environment:
         line=one_line,
         prose=prose,
         number=number,
+        times=lambda ratio: f"{ratio:.2f} ×" if ratio < 1000 else f"{ratio:.1e} ×",
         what=lambda detail: detail.partition(SPLIT)[0],
         command=lambda detail: detail.partition(SPLIT)[2],
         anchor=anchor,
@@ -60,11 +67,14 @@ def page(report: Report) -> str:
     judged: dict[str, list[CaseResult]] = {}
     for case in report.cases:
         judged.setdefault(case.clause, []).append(case)
-    sections = [
-        ClauseSection(row=row, cases=tuple(judged.get(clause_id, ())))
-        for clause_id, row in rows.items()
-        if row.checks or clause_id in judged
-    ]
+    checks = by_check(report.cases)
+    sections = []
+    for clause_id, row in rows.items():
+        own = tuple(judged.get(clause_id, ()))
+        if row.checks or own:
+            # A run of one clause judges no other, whatever else its checks are about.
+            among = 0 if report.clause else sum(len(checks.get(c, ())) for c in row.checks)
+            sections.append(ClauseSection(row=row, cases=own, judged=len(own) or among))
     strangers = [case for clause, cases in judged.items() if clause not in rows for case in cases]
     return (
         environment()
@@ -72,13 +82,15 @@ def page(report: Report) -> str:
         .render(
             report=report,
             failures=report.failures(),
+            failing=failing(report),
+            shown=SHOWN,
             notable=[
                 case
                 for case in report.cases
                 if case.verdict in (Verdict.INCONCLUSIVE, Verdict.WAIVED)
             ],
             next_steps=next_steps(report),
-            checks=by_check(report.cases),
+            checks=checks,
             rows=rows,
             sections=sections,
             strangers=strangers,
@@ -90,6 +102,14 @@ def page(report: Report) -> str:
             profiles=PROFILES,
         )
     )
+
+
+def failing(report: Report) -> dict[str, list[CaseResult]]:
+    """The failing cases by clause, in the order of the run."""
+    found: dict[str, list[CaseResult]] = {}
+    for case in report.failures():
+        found.setdefault(case.clause, []).append(case)
+    return found
 
 
 def elements(cases: Sequence[CaseResult]) -> list[tuple[CaseResult, Closeness]]:

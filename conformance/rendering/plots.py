@@ -17,13 +17,14 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from conformance.measure import Closeness, Drift
 from conformance.report import Report
 from conformance.untrusted import one_line
 from conformance.verdicts import Verdict
 
-ROWS: Final = 40
+ROWS: Final = 24
 CURVES: Final = 6
 LEAST, MOST = 1e-3, 1e3
 """Ends of the axis of error over budget; what lies beyond stands at the end."""
@@ -46,7 +47,9 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-WIDTH_INCHES: Final = 4.6
+WIDTH_INCHES: Final = 4.2
+PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
+"""Numbers without TeX, which a page does not set."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,36 +62,39 @@ class Picture:
 
 def closeness(report: Report) -> Picture | None:
     """Error over budget of every tensor that was compared, worst first, on a log scale."""
-    found: dict[str, tuple[Closeness, Verdict]] = {}
+    found: dict[str, Closeness] = {}
     for case in report.cases:
         for one in case.measurements.closeness:
             name = one.tensor or case.id.partition(":")[2]
             row = f"{case.check}  {name} {one.dtype}"
-            if row not in found or found[row][0].ratio < one.ratio:
-                found[row] = one, case.verdict
+            if row not in found or found[row].ratio < one.ratio:
+                found[row] = one
     if not found:
         return None
-    rows = sorted(found.items(), key=lambda item: -item[1][0].ratio)
+    rows = sorted(found.items(), key=lambda item: -item[1].ratio)
     caption = f"Largest error over budget of {len(rows)} compared tensors; right of 1 fails."
     if len(rows) > ROWS:
         caption += f" The {ROWS} worst are shown."
     rows = rows[:ROWS]
 
     def draw(axes: Axes) -> None:
-        for at, (_, (one, _verdict)) in enumerate(rows):
+        for at, (name, one) in enumerate(rows):
             ratio = one.ratio
             colour = BAD if ratio > 1 else GOOD
             x = min(max(ratio, LEAST), MOST) if isfinite(ratio) else MOST
             axes.plot([LEAST, x], [at, at], color=colour, linewidth=1.2, alpha=0.5)
             axes.plot([x], [at], marker="o" if isfinite(ratio) else ">", color=colour, markersize=4)
+            # Above its line and not beside it: beside, a phone has no room for both.
+            axes.text(LEAST, at - 0.2, f" {one_line(name, 60)}", fontsize=7.5)
         axes.axvline(1.0, color=INK, linewidth=0.8, linestyle="--")
         axes.set_xscale("log")
         axes.set_xlim(LEAST, MOST)
-        axes.set_yticks(range(len(rows)), [one_line(name, 64) for name, _ in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.xaxis.set_major_formatter(PLAIN)
+        axes.set_yticks([])
+        axes.set_ylim(len(rows) - 0.5, -0.9)
         axes.set_xlabel("error / budget")
 
-    return Picture(svg=_svg("closeness", 0.9 + 0.19 * len(rows), draw), caption=caption)
+    return Picture(svg=_svg("closeness", 0.9 + 0.29 * len(rows), draw), caption=caption)
 
 
 def curves(report: Report) -> tuple[Picture, ...]:
@@ -114,6 +120,8 @@ def _curve(number: int, case_id: str, series: Drift, verdict: Verdict) -> Pictur
         budgets = _positive([p.budget for p in series.points])
         axes.plot(units, budgets, color=INK, linewidth=0.9, linestyle="--", label="budget")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(PLAIN)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("unit")
         axes.set_ylabel(f"error of {series.tensor}")
         axes.legend(frameon=False, loc="best")
