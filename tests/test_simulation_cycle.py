@@ -6,6 +6,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation_scenarios import chooses
 
 from simulator import prediction
 from simulator.link import Network
@@ -57,11 +58,6 @@ scenarios = st.builds(
     handover=st.sampled_from(["boundary", "eager"]),
     thinker=st.sampled_from(["one-stream", "separate-streams"]),
 )
-
-
-def chooses(scenario: Scenario) -> bool:
-    """Eager return on one stream: the order of stages depends on their times."""
-    return (scenario.thinker, scenario.handover) == ("one-stream", "eager")
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,48 +5,14 @@ from __future__ import annotations
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation_scenarios import scenarios
 from simulation_simpy import SimpyPipeline
 
 from simulator.durations import draw
-from simulator.link import Network
 from simulator.maxplus import run_maxplus
-from simulator.scenario import Scenario, StageModels, ThinkerMode
-from simulator.stage_models import Constant, Uniform
+from simulator.scenario import Scenario
 from simulator.timeline import Timeline
 from simulator.timing import run_events
-from spec.latency import Handover
-from spec.sizes import Schedule
-
-MS = 1_000_000
-
-times = st.integers(0, 200 * MS) | st.integers(0, 4).map(lambda n: n * 40 * MS)
-models = st.builds(lambda a, b: Uniform(low_ns=min(a, b), high_ns=max(a, b)), times, times)
-# Equal times and whole units make many things happen at one instant.
-models = models | times.map(lambda ns: Constant(ns=ns))
-schedules: st.SearchStrategy[Schedule] = st.sampled_from(["overlapped", "sequential"])
-handovers: st.SearchStrategy[Handover] = st.sampled_from(["boundary", "eager"])
-thinkers: st.SearchStrategy[ThinkerMode] = st.sampled_from(["one-stream", "separate-streams"])
-
-
-@st.composite
-def scenarios(draw: st.DrawFn) -> Scenario:
-    schedule = draw(schedules)
-    stages = {
-        name: draw(models) for name in ("encode", "update", "comm", "solve", "back", "decode")
-    }
-    if schedule == "overlapped":
-        stages["commit"] = draw(models)
-    return Scenario(
-        name="random",
-        schedule=schedule,
-        handover=draw(handovers),
-        thinker=draw(thinkers),
-        stages=StageModels(**stages),
-        network=Network(up=draw(models), down=Constant(ns=0)),
-        units=draw(st.integers(1, 40)),
-        sessions=draw(st.integers(1, 3)),
-        seed=draw(st.integers(0, 1000)),
-    )
 
 
 @settings(max_examples=300, deadline=None)

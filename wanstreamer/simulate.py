@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from simulator.critical_path import sensitivities
 from simulator.faults import parse_faults
 from simulator.prediction import binding_sentence
 from simulator.random_streams import Times
@@ -133,6 +134,7 @@ def show(result: Run, console: Console) -> None:
     )
     if result.timeline is not None:
         console.print(waterfall_table(scenario, result.timeline))
+        console.print(sensitivity_table(scenario, result.timeline))
     else:
         console.print(latency_table(result))
         reached = ", ".join(f"{name} {count}" for name, count in sorted(result.marks.items()))
@@ -167,6 +169,16 @@ def waterfall_table(scenario: Scenario, timeline: Timeline) -> Table:
     add_row(table, "total", parts.total)
     table.add_section()
     add_row(table, "capture wait, beside the total", parts.capture_wait)
+    return table
+
+
+def sensitivity_table(scenario: Scenario, timeline: Timeline) -> Table:
+    """What a millisecond off each stage gives (WS-SIMULATION-11)."""
+    table = Table("1 ms off", "cycle, ms less", "latency, ms less")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in sensitivities(scenario, timeline):
+        table.add_row(row.stage, f"{row.cycle_ns / MS:,.2f}", f"{row.latency_ns / MS:,.2f}")
     return table
 
 

@@ -1,0 +1,138 @@
+"""Where the latency goes: sums without a remainder, critical paths, sensitivities."""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from simulation_scenarios import chooses, scenarios
+
+from simulator.critical_path import PASSES, PathFinder, sensitivities, shorter
+from simulator.durations import draw
+from simulator.maxplus import run_maxplus
+from simulator.scenario import STAGES, Scenario
+from simulator.scenario_reading import read_scenario
+from simulator.summary import percentile_ns
+from simulator.timing import run_events
+from simulator.waterfall import PARTS, waterfall
+from spec import clock, latency
+
+MS = 1_000_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(scenarios())
+def test_the_parts_add_up_to_the_total(scenario: Scenario) -> None:
+    """WS-SIMULATION-8: every unit, to the nanosecond, and no part is negative."""
+    times = draw(scenario)
+    timeline = run_events(scenario, times)
+    parts = waterfall(scenario, timeline)
+    for name in PARTS:
+        assert (getattr(parts, name) >= 0).all(), name
+    captured = (np.arange(times.units)[:, None] + 1) * clock.UNIT_NS
+    heard = np.maximum.accumulate(timeline.decoded + times.down, axis=0)
+    assert (parts.model_side == timeline.decoded - times.arrive[:-1]).all()
+    assert (parts.total == heard - captured).all()
+    assert (parts.from_signal == parts.total + clock.UNIT_NS // 2).all()
+
+
+def test_the_papers_operating_point() -> None:
+    """WS-SIMULATION-8, WS-LATENCY-2, WS-LATENCY-5: about 200 ms model-side, about 550 ms in total,
+    by the paper's sum and as scheduled."""
+    scenario = read_scenario("paper")
+    stages = scenario.stages.typical
+    parts = waterfall(scenario, run_events(scenario))
+    assert latency.critical_path_ns(stages) == 200 * MS
+    assert latency.total_ns(latency.critical_path_ns(stages)) == 550 * MS
+    # As scheduled, with the slice's and the latents' ms on the link, in every unit.
+    assert (parts.model_side == 202 * MS).all()
+    assert (parts.total == 552 * MS).all()
+    assert not parts.queueing.any()
+    assert not parts.boundary.any()
+
+
+@pytest.mark.parametrize(
+    "change", [{"handover": "boundary"}, {"thinker": "one-stream"}], ids=["boundary", "one-stream"]
+)
+def test_what_the_papers_sum_leaves_out(change: dict[str, str]) -> None:
+    """WS-SIMULATION-8: at boundaries, or with decoders behind the next unit's encoder, the same
+    stages take T + e + u + c + d, and the waterfall says what for."""
+    scenario = attrs.evolve(read_scenario("paper"), **change)  # type: ignore[arg-type]
+    timeline = run_events(scenario)
+    parts = waterfall(scenario, timeline)
+    assert (parts.model_side[2:-1] == 231 * MS).all()
+    waited = parts.boundary if "handover" in change else parts.queueing
+    assert (waited[2:-1] == 29 * MS).all()
+
+
+def test_a_commit_on_the_way_is_named() -> None:
+    """WS-SIMULATION-8: a response that waits for the commit of an earlier one says so."""
+    scenario = read_scenario("condition-not-enough")
+    commit = scenario.stages.decode
+    late = attrs.evolve(scenario, stages=attrs.evolve(scenario.stages, commit=commit))
+    parts = waterfall(late, run_events(late))
+    assert (parts.commit[20:-1] == 60 * MS).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenarios())
+def test_a_critical_path_has_no_holes(scenario: Scenario) -> None:
+    """WS-SIMULATION-11: from an arrival to the decoding, each step beginning where one ended."""
+    timeline = run_events(scenario)
+    finder = PathFinder(scenario, timeline)
+    for unit in range(scenario.units):
+        path = finder.path(unit)
+        assert path[0].stage == "arrive"
+        assert (path[-1].stage, path[-1].unit) == ("decode", unit)
+        assert path[-1].end_ns == timeline.decoded[unit, 0]
+        assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(path))
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenarios().filter(lambda s: not chooses(s)), st.sampled_from(STAGES))
+def test_counting_and_running_again_agree(scenario: Scenario, stage: str) -> None:
+    """WS-SIMULATION-11: a nanosecond off a stage brings each response as many nanoseconds earlier
+    as the stage must stand on its critical path."""
+    times = draw(attrs.evolve(scenario, sessions=1))
+    # In steps of 1 µs no other path becomes the longest within 40 ns.
+    times = attrs.evolve(times, **{
+        name: getattr(times, name) // 1000 * 1000 for name in (*STAGES, "arrive")
+    })  # fmt: skip
+    assume((getattr(times, stage) > 0).all())
+    before = run_maxplus(scenario, times)
+    after = run_maxplus(scenario, shorter(times, stage, 1))
+    counts = PathFinder(scenario, before).counts(stage)
+    assert (before.decoded - after.decoded)[:, 0].tolist() == counts
+
+
+def test_what_a_millisecond_is_worth() -> None:
+    """WS-SIMULATION-11: at the paper's point every ms of the path counts once and none speeds the
+    cycle; bound by the thinker, a ms off the solver gives nothing."""
+    paper = read_scenario("paper")
+    found = {s.stage: s for s in sensitivities(paper, run_events(paper))}
+    for stage in ("encode", "update", "comm", "solve", "back", "decode"):
+        assert (found[stage].latency_ns, found[stage].cycle_ns) == (MS, 0)
+    assert "commit" not in found
+    bound = read_scenario("condition-not-enough")
+    found = {s.stage: s for s in sensitivities(bound, run_events(bound))}
+    assert found["encode"].cycle_ns == found["decode"].cycle_ns == MS
+    assert found["solve"].cycle_ns == found["solve"].latency_ns == 0
+    assert found["encode"].latency_ns > 100 * MS
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 100))
+def test_percentiles_are_values_that_occurred(values: list[int], percent: int) -> None:
+    """WS-SIMULATION-10: the smallest value that so many of a hundred do not exceed."""
+    result = percentile_ns(np.array(values, np.int64), percent)
+    assert result in values
+    assert sum(v <= result for v in values) * 100 >= percent * len(values)
+    assert sum(v < result for v in values) * 100 < percent * len(values)
+
+
+def test_every_stage_belongs_to_one_node() -> None:
+    """WS-SIMULATION-11: nothing is counted twice."""
+    assert sorted(name for names in PASSES.values() for name in names) == sorted(STAGES)
