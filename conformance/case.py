@@ -37,6 +37,11 @@ class Context:
         """The port's main dtype, in which everything is judged that is not judged in all."""
         return self.hello.dtypes[0]
 
+    def need(self, feature: str) -> None:
+        """Raise `Unsupported` unless the port claims ``feature`` (WS-CONFORMANCE-3)."""
+        if feature not in self.hello.features:
+            raise Unsupported(feature)
+
 
 @attrs.frozen(kw_only=True)
 class Case:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance import arrays, shapes
 from conformance.protocol import Array, DType, OpenRequest, UnitInput, wire_dtype
+from conformance.reach import Place
 from conformance.recording import Script
 from spec import clock
 from spec.layout import Modalities
@@ -26,7 +27,30 @@ PROBED: Final = (0, 1, 2, 3)
 
 PROMPT: Final = (72, 105, 46)
 ALL: Final = Modalities()
+BARE: Final = "tiny-bare"
+"""The small preset with other sizes everywhere, at a third of the cost of `tiny`."""
+
 Field = Literal["audio", "video", "text", "agent_text", "noise_audio", "noise_video"]
+
+
+Signal = Literal["drawn", "zero", "constant", "loud"]
+"""What fills an array: uniform numbers, nothing, one value, or numbers at full scale."""
+
+
+@attrs.frozen(kw_only=True)
+class Content:
+    """What enters in one unit, as plain values; with the request it makes a `UnitInput`.
+
+    ``text`` and ``agent_text`` are token ids; ``agent_text`` None lets the agent choose. Arrays are
+    drawn from the integer recipe with ``seed``.
+    """
+
+    seed: int = 0
+    text: tuple[int, ...] = ()
+    agent_text: tuple[int, ...] | None = None
+    audio: Signal = "drawn"
+    video: Signal = "drawn"
+    noise: Signal = "drawn"
 
 
 @cache
@@ -49,32 +73,54 @@ def base(
         preset=preset, schedule=schedule, dtype=dtype, prompt=prompt, modalities=modalities
     )
     make = preset_named(preset)
-    return Script(
-        open=request, units=tuple(_unit(make, request, k, seed, forced) for k in range(units))
-    )
+    contents = [
+        Content(
+            seed=seed,
+            text=user_text(make, seed, k),
+            agent_text=agent_text(make, seed, k) if forced else None,
+        )
+        for k in range(units)
+    ]
+    return script_of(request, contents)
 
 
-def _unit(preset: Preset, request: OpenRequest, k: int, seed: int, forced: bool) -> UnitInput:
-    has = request.modalities
+def script_of(request: OpenRequest, contents: Sequence[Content]) -> Script:
+    """A session from beginning to end."""
+    units = tuple(unit_of(request, k, content) for k, content in enumerate(contents))
+    return Script(open=request, units=units)
+
+
+@cache
+def unit_of(request: OpenRequest, k: int, content: Content) -> UnitInput:
+    """Unit ``k`` of a session with this content; what the session does not have is left out."""
+    preset, has = preset_named(request.preset), request.modalities
+
+    def filled(name: str, signal: Signal, shape: shapes.Shape, gain: float) -> Array:
+        if signal in ("zero", "constant"):
+            values = np.full(shape, 0.0 if signal == "zero" else 0.25)
+        else:
+            drawn = arrays.uniform(f"conformance/{content.seed}/{name}/{k}", shape)
+            values = drawn * (1.0 if signal == "loud" else gain)
+        return cast(values)
+
+    def noise(name: str, shape: shapes.Shape) -> Array:
+        if content.noise in ("zero", "constant"):
+            return cast(np.full(shape, 0.0 if content.noise == "zero" else 0.25))
+        drawn = arrays.noise(content.seed, k, name, shape)
+        return cast(drawn * (3.0 if content.noise == "loud" else 1.0))
 
     def cast(array: Array) -> Array:
         return sealed(array.astype(np.float32).astype(wire_dtype(request.dtype)))
 
-    def drawn(name: str, shape: shapes.Shape, gain: float) -> Array:
-        return cast(gain * arrays.uniform(f"conformance/{seed}/{name}/{k}", shape))
-
+    heard, seen = (clock.USER_SAMPLES_PER_UNIT,), shapes.frames(preset)
     return UnitInput(
         unit=k,
-        text=user_text(preset, seed, k) if has.user_text else (),
-        audio=drawn("audio", (clock.USER_SAMPLES_PER_UNIT,), 0.5) if has.user_audio else None,
-        video=drawn("video", shapes.frames(preset), 0.9) if has.user_video else None,
-        noise_audio=cast(arrays.noise(seed, k, "audio", shapes.audio_latent(preset)))
-        if has.agent_audio
-        else None,
-        noise_video=cast(arrays.noise(seed, k, "video", shapes.video_latent(preset)))
-        if has.agent_video
-        else None,
-        agent_text=agent_text(preset, seed, k) if forced and has.agent_text else None,
+        text=content.text if has.user_text else (),
+        audio=filled("audio", content.audio, heard, 0.5) if has.user_audio else None,
+        video=filled("video", content.video, seen, 0.9) if has.user_video else None,
+        noise_audio=noise("audio", shapes.audio_latent(preset)) if has.agent_audio else None,
+        noise_video=noise("video", shapes.video_latent(preset)) if has.agent_video else None,
+        agent_text=content.agent_text if has.agent_text else None,
     )
 
 
@@ -109,14 +155,43 @@ def perturbed(script: Script, field: Field, k: int, slot: int = 0) -> Script:
 
     def change(unit: UnitInput) -> UnitInput:
         value = getattr(unit, field)
-        new: Any
-        if isinstance(value, tuple):
-            new = (*value[:slot], (value[slot] + 1) % 128, *value[slot + 1 :])
-        else:
-            new = sealed(value[::-1].copy())
+        ids = isinstance(value, tuple)
+        new: Any = _other_id(value, slot) if ids else sealed(value[::-1].copy())
         return attrs.evolve(unit, **{field: new})
 
     return replace(script, k, change)
+
+
+def touched(script: Script, place: Place) -> Script:
+    """``script`` with one token's input changed, and nothing else: one sample, one pixel, one
+    element of noise, one id."""
+    k, i = place.unit, place.index
+    if place.site == "prompt":
+        prompt = _other_id(script.open.prompt, i)
+        return attrs.evolve(script, open=attrs.evolve(script.open, prompt=prompt))
+    preset = preset_named(script.open.preset)
+    patch = preset.video_codec.patch
+    row, col = (patch * n for n in divmod(i, preset.patch_cols))
+    where: dict[str, tuple[int, ...]] = {
+        "audio": (clock.USER_SAMPLES_PER_TICK * i + clock.USER_SAMPLES_PER_TICK // 2,),
+        "video": (1, 1, *(clock.VIDEO_SPATIAL_STRIDE * n + 8 for n in (row, col))),
+        "noise_audio": (i, 1),
+        "noise_video": (1, row, col),
+    }
+
+    def change(unit: UnitInput) -> UnitInput:
+        value = getattr(unit, place.site)
+        if isinstance(value, tuple):
+            return attrs.evolve(unit, **{place.site: _other_id(value, i)})
+        new = value.copy()
+        new[where[place.site]] += 0.5
+        return attrs.evolve(unit, **{place.site: sealed(new)})
+
+    return replace(script, k, change)
+
+
+def _other_id(ids: tuple[int, ...], i: int) -> tuple[int, ...]:
+    return (*ids[:i], (ids[i] + 1) % 128, *ids[i + 1 :])
 
 
 def with_text_of(script: Script, texts: tuple[tuple[int, ...], ...]) -> Script:

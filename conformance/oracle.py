@@ -10,7 +10,7 @@ import attrs
 
 from conformance.guard import Guard
 from conformance.inputs import in_dtype, with_text_of
-from conformance.protocol import Array, CodecRequest, DType, Port
+from conformance.protocol import Array, CodecRequest, DType, LoadRequest, Port
 from conformance.recording import Form, Recorder, Recording, Script
 from conformance.wire import digest
 
@@ -35,7 +35,7 @@ class Oracle:
         guard = Guard(port)
         self._port = guard
         self.record = Recorder(guard, guard.hello().features)
-        self._truths: dict[tuple[Script, Form, DType], Truth] = {}
+        self._truths: dict[tuple[str, Form, DType], Truth] = {}
         self._parts: dict[str, Array] = {}
 
     def truth(self, script: Script, form: Form = "offline", dtype: DType = "float32") -> Truth:
@@ -44,10 +44,9 @@ class Oracle:
         Args:
             dtype: of the port; the naive runs are in it, for float64 in float32.
         """
-        # Scripts compare by identity, and the base scripts are made once.
-        key = script, form, naive_dtype(dtype)
+        key = digest(script), form, naive_dtype(dtype)
         if key not in self._truths:
-            self._truths[key] = self._truth(*key)
+            self._truths[key] = self._truth(script, form, naive_dtype(dtype))
         return self._truths[key]
 
     def _truth(self, script: Script, form: Form, dtype: DType) -> Truth:
@@ -57,6 +56,10 @@ class Oracle:
         forms: tuple[Form, ...] = ("stream",) if form == "stream" else ("stream", "offline")
         naive = tuple(self.record(narrow, each) for each in forms)
         return Truth(script=forced, outputs=free, naive=naive)
+
+    def load(self, request: LoadRequest) -> str:
+        """The digest of the recipe's weights."""
+        return self._port.load(request)
 
     def codec(self, request: CodecRequest, data: Array) -> Array:
         """One part of the model on ``data``."""

@@ -7,14 +7,14 @@ held to that by `checks.lifecycle`, which bypasses the cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import attrs
 
 from conformance import wire
 from conformance.guard import Guard, PortFault
-from conformance.protocol import Array, OpenRequest, UnitInput, UnitOutput, Unsupported
+from conformance.protocol import Array, KvExport, OpenRequest, UnitInput, UnitOutput, Unsupported
 
 Form = Literal["stream", "offline"]
 Recording = tuple[UnitOutput, ...]
@@ -38,29 +38,56 @@ class Recorder:
         self.port = port
         self._features = frozenset(features)
         self._done: dict[tuple[Form, str], Recording] = {}
+        self._states: dict[str, KvExport] = {}
 
     def __call__(self, script: Script, form: Form = "stream") -> Recording:
         """The recording of ``script`` in one of the two forms."""
         key = form, wire.digest(script)
         if key not in self._done:
-            self._done[key] = self.offline(script) if form == "offline" else self.stream(script)
+            self._done[key] = self.anew(script, form)
         return self._done[key]
+
+    def anew(self, script: Script, form: Form = "stream") -> Recording:
+        """A recording of ``script`` that is made now."""
+        return self.offline(script) if form == "offline" else self.stream(script)
+
+    def exported(self, script: Script) -> KvExport:
+        """The state of a session after ``script``, before it is finished; made once.
+
+        Raises:
+            Unsupported: the port cannot export.
+        """
+        if "kv_transfer" not in self._features:
+            raise Unsupported("kv_transfer")
+        key = wire.digest(script)
+        if key not in self._states:
+            self._done[("stream", key)], self._states[key] = self.both(script)
+        return self._states[key]
+
+    def both(self, script: Script) -> tuple[Recording, KvExport]:
+        """A recording, and the state before the session was finished, made now."""
+        states: list[KvExport] = []
+        recording = self.stream(script, lambda session: states.append(self.port.export_kv(session)))
+        return recording, states[0]
 
     def forget(self) -> None:
         """Ask the port again from now on."""
         self._done.clear()
+        self._states.clear()
 
     def offline(self, script: Script) -> Recording:
         if "offline" not in self._features:
             raise Unsupported("offline")
         return _complete(self.port.offline(script.open, script.units), script)
 
-    def stream(self, script: Script) -> Recording:
+    def stream(self, script: Script, before_end: Callable[[str], None] | None = None) -> Recording:
         session = self.port.open(script.open)
         outputs: list[UnitOutput] = []
         try:
             for unit in script.units:
                 outputs += map(copied, self.port.step(session, unit))
+            if before_end is not None:
+                before_end(session)
             outputs += map(copied, self.port.finish(session))
         finally:
             self.port.close(session)

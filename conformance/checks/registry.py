@@ -7,17 +7,23 @@ from typing import Final
 
 from conformance.case import Check
 from conformance.checks import (
+    cache,
     causality,
     codec,
     exchange,
     exchange_thinker,
     exchange_wire,
+    isolation,
+    lifecycle,
     math,
     port,
     positions,
+    probe,
+    refusals,
     session,
     split,
     streaming,
+    transfer,
     visibility,
 )
 
@@ -32,6 +38,12 @@ CHECKS: Final[Mapping[str, Check]] = {
         causality,
         positions,
         session,
+        isolation,
+        refusals,
+        lifecycle,
+        transfer,
+        cache,
+        probe,
         split,
         exchange,
         exchange_thinker,

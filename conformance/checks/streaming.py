@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_close
-from conformance.inputs import base
+from conformance.inputs import BARE, base, with_text_of
+from conformance.protocol import Array
 from conformance.recording import TENSORS, Script
-from spec.sizes import LAG_OF_SCHEDULE
+from conformance.relations import close
+from spec.layout import Modalities
+from spec.presets import preset_named
+from spec.sizes import LAG_OF_SCHEDULE, Tokenizer
+
+TEXT: Final = Modalities(user_audio=False, user_video=False, agent_audio=False, agent_video=False)
+
+
+EOS_PROMPT: Final = (41, 222, 257)
 
 
 def equals_offline(context: Context) -> Iterator[Case]:
@@ -30,27 +40,79 @@ def equals_offline(context: Context) -> Iterator[Case]:
                 name=f"{schedule}-own-offline-form-{tensor}",
                 judge=partial(judge_close, context, script, context.dtype, tensor, form="offline"),
             )
+    for tensor in TENSORS:
+        script = base(BARE, "overlapped", context.dtype, units=8, seed=3)
+        yield Case(
+            name=f"{BARE}-{tensor}",
+            judge=partial(judge_close, context, script, context.dtype, tensor),
+        )
+
+
+def text(context: Context) -> Iterator[Case]:
+    """How the agent's words are chosen, and that they are fed back (WS-STREAMING-7, WS-TEXT-6,
+    WS-TEXT-7)."""
     schedule = context.preset.schedule
-    yield Case(
-        name="greedy-text",
-        clauses=("WS-STREAMING-7",),
-        judge=partial(_greedy, context, base(context.preset.name, schedule, context.dtype)),
-    )
+    name, dtype = context.preset.name, context.dtype
     yield Case(
         name="forced-text",
         clauses=("WS-STREAMING-7",),
-        judge=partial(
-            _forced, context, base(context.preset.name, schedule, context.dtype, forced=True)
-        ),
+        judge=partial(_forced, context, base(name, schedule, dtype, forced=True)),
     )
+    free = {
+        "greedy-text": base(name, schedule, dtype),
+        f"greedy-text-{BARE}": base(BARE, "sequential", dtype, units=12),
+        "greedy-text-long": base(BARE, "overlapped", dtype, units=24, modalities=TEXT, seed=5),
+    }
+    for case, script in free.items():
+        yield Case(name=case, judge=partial(_greedy, context, script))
+        yield Case(name=f"{case}-is-fed-back", judge=partial(_fed_back, context, script))
+    yield Case(name="eos", clauses=("WS-TEXT-6",), judge=partial(_falls_silent, context))
+
+
+def chosen(logits: Array, tokens: Tokenizer) -> tuple[int, ...]:
+    """The words of a unit: the largest logit, the lowest id among equals; ``<wait>`` after
+    ``<eos>``."""
+    said: list[int] = []
+    for row in logits:
+        said.append(tokens.wait if tokens.eos in said else int(np.argmax(row)))
+    return tuple(said)
 
 
 def _greedy(context: Context, script: Script) -> str | None:
+    tokens = preset_named(script.open.preset).tokenizer
     for unit in context.run(script):
-        best = tuple(int(i) for i in np.argmax(unit.logits, axis=-1))
+        best = chosen(unit.logits, tokens)
         if unit.text != best:
-            return f"unit {unit.unit}, text {list(unit.text)}, but the argmax is {list(best)}"
+            return f"unit {unit.unit}, text {list(unit.text)}, but the logits say {list(best)}"
     return None
+
+
+def _fed_back(context: Context, script: Script) -> str | None:
+    """What the agent said of itself is what its later words were computed from: the oracle, made
+    to say the same, gives the same numbers."""
+    actual = context.run(script)
+    said = with_text_of(script, tuple(unit.text for unit in actual))
+    truth = context.oracle.truth(said, "stream", script.open.dtype)
+    reasons = (
+        close(actual, truth.outputs, truth.naive, script.open.dtype, tensor) for tensor in TENSORS
+    )
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _falls_silent(context: Context) -> str | None:
+    """In this session the agent says ``<eos>`` at once, by a wide margin; its next slot would be a
+    letter if it were free to speak."""
+    script = base(
+        BARE, "overlapped", context.dtype, units=2, modalities=TEXT, seed=2, prompt=EOS_PROMPT
+    )
+    tokens = preset_named(BARE).tokenizer
+    first, second = context.run(script)
+    if int(np.argmax(first.logits[0])) != tokens.eos:
+        return f"unit 0, slot 0: the largest logit is not that of <eos> ({tokens.eos})"
+    if first.text != (tokens.eos, tokens.wait):
+        return f"unit 0, text {list(first.text)}, not <eos> and then <wait>"
+    best = chosen(second.logits, tokens)
+    return None if second.text == best else f"unit 1, text {list(second.text)}, not {list(best)}"
 
 
 def _forced(context: Context, script: Script) -> str | None:
@@ -67,7 +129,6 @@ CHECKS = (
             "WS-STREAMING-10",
             "WS-STREAMING-2",
             "WS-STREAMING-3",
-            "WS-STREAMING-7",
             "WS-VISIBILITY-1",
             "WS-VISIBILITY-8",
             "WS-VISIBILITY-9",
@@ -93,5 +154,12 @@ CHECKS = (
         profile="session",
         tolerance="C",
         cases=equals_offline,
+    ),
+    Check(
+        id="streaming/text",
+        clauses=("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7", "WS-LAYOUT-4"),
+        profile="session",
+        tolerance="C",
+        cases=text,
     ),
 )

@@ -1,7 +1,8 @@
-"""How soon a response is seen: after its own unit by the performer, λ units later by the thinker.
+"""What every token sees, as far as it shows: in what a change of one token's input moves.
 
-Perturb the noise of one unit: outputs that must not see the response keep every bit, those that
-must see it move.
+The expectation is worked out from the visibility predicate (`conformance.reach`). Outputs and cache
+entries that must not move keep every bit (class A); those that must, move, unless the oracle too
+moves them by less than rounding.
 """
 
 from __future__ import annotations
@@ -10,15 +11,41 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+import numpy as np
+
 from conformance.case import Case, Check, Context
 from conformance.checks.causality import LATENTS, session_for
-from conformance.inputs import Field, perturbed
+from conformance.inputs import BARE, PROMPT, Content, Field, perturbed, script_of, touched
+from conformance.pairing import compared, first_change, settled
+from conformance.protocol import Array, KvExport, OpenRequest
+from conformance.reach import Place, Reach, Session, Site
+from conformance.recording import Recording, Script
 from conformance.relations import differ, same
+from conformance.tolerance import budget, same_bits
+from spec.layout import Layout, Modalities, Modality, Segment
+from spec.presets import preset_named
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 CHANGED: Final[tuple[tuple[Field, int], ...]] = (("noise_audio", 0), ("noise_video", 2))
 LENGTH: Final = 5
 """The response of unit 2 is seen by the thinker in unit 4 under λ = 1."""
+
+UNIT: Final = 1
+"""The unit in which one token is changed: one before it, and three after."""
+
+TEXTS: Final = ((97,), (98, 99), (), (100, 101), (102,))
+"""User tokens of each unit: full, part and no slots."""
+
+SITES: Final[dict[Site, tuple[int, ...]]] = {
+    "audio": (0, 1, 3),
+    "video": (0, 4),
+    "text": (0, 1),
+    "agent_text": (0, 1),
+    "noise_audio": (0, 3),
+    "noise_video": (0, 5),
+    "prompt": (0, 2),
+}
+"""Ticks, patches or slots that are changed: the first, the last, and some between."""
 
 
 def lag(context: Context) -> Iterator[Case]:
@@ -35,18 +62,169 @@ def _lag(context: Context, schedule: Schedule, field: Field, k: int) -> str | No
     """z_k must not reach logits of units ≤ k + λ, and must reach those of unit k + λ + 1, while
     z_{k+1} sees it under both schedules; and noise of one modality moves both."""
     script = session_for(context, field, schedule, LENGTH)
-    before, after = context.run(script), context.run(perturbed(script, field, k))
     first = k + 1 + LAG_OF_SCHEDULE[schedule]
-    early = same(before, after, range(first), ("text", "logits"))
-    if early is not None:
-        return f"response {k} was seen too early: {early}"
-    late = (
-        differ(before, after, k, LATENTS)
-        or differ(before, after, k + 1, LATENTS)
-        or differ(before, after, first, ("logits",))
-    )
-    return None if late is None else f"response {k} was not seen in time: {late}"
 
+    def judge(before: Recording, after: Recording) -> str | None:
+        early = same(before, after, range(first), ("text", "logits"))
+        if early is not None:
+            return f"response {k} was seen too early: {early}"
+        late = (
+            differ(before, after, k, LATENTS)
+            or differ(before, after, k + 1, LATENTS)
+            or differ(before, after, first, ("logits",))
+        )
+        return None if late is None else f"response {k} was not seen in time: {late}"
+
+    return compared(context, script, perturbed(script, field, k), judge)
+
+
+def session_of(context: Context, schedule: Schedule) -> tuple[Script, Session]:
+    """The session whose tokens are changed one by one, and its token table."""
+    preset = preset_named(BARE)
+    request = OpenRequest(preset=BARE, schedule=schedule, dtype=context.dtype, prompt=PROMPT)
+    words = [(65 + 2 * k, 80 - k) for k in range(len(TEXTS))]
+    contents = [Content(text=t, agent_text=w) for t, w in zip(TEXTS, words, strict=True)]
+    layout = Layout(preset=preset, modalities=Modalities(), prefill_tokens=1 + len(PROMPT))
+    table = Session(layout, LAG_OF_SCHEDULE[schedule], [len(t) for t in TEXTS])
+    return script_of(request, contents), table
+
+
+def places() -> Iterator[Place]:
+    for site, indices in SITES.items():
+        for index in indices:
+            yield Place(site=site, unit=-1 if site == "prompt" else UNIT, index=index)
+
+
+def tokens(context: Context) -> Iterator[Case]:
+    """Outputs, for a change of each kind of input token (WS-VISIBILITY-1 to 9)."""
+    for schedule in LAG_OF_SCHEDULE:
+        for place in places():
+            yield Case(
+                name=f"{schedule}-{place.site}{place.index}",
+                judge=partial(_tokens, context, schedule, place),
+            )
+
+
+def _tokens(context: Context, schedule: Schedule, place: Place) -> str | None:
+    script, table = session_of(context, schedule)
+    changed = touched(script, place)
+    must, may = table.reach(place, far=False), table.reach(place, far=True)
+    what = f"{place.site} {place.index} of unit {place.unit} was changed"
+
+    def judge(before: Recording, after: Recording) -> str | None:
+        for k, (a, b) in enumerate(zip(before, after, strict=True)):
+            heard = may.audio_latents[: k + 1], must.audio_latents[k]
+            shown = may.video_latents[: k + 1], must.video_latents[k]
+            parts: list[tuple[str, Array | None, Array | None, bool, bool]] = [
+                (f"logits of slot {i}", x, y, bool(may.logits[k][i]), bool(must.logits[k][i]))
+                for i, (x, y) in enumerate(zip(a.logits, b.logits, strict=True))
+            ]
+            parts += [
+                (
+                    "audio_latents",
+                    a.audio_latents,
+                    b.audio_latents,
+                    heard[0][-1].any(),
+                    heard[1].any(),
+                ),
+                (
+                    "video_latents",
+                    a.video_latents,
+                    b.video_latents,
+                    shown[0][-1].any(),
+                    shown[1].any(),
+                ),
+                ("audio", a.audio, b.audio, any(x.any() for x in heard[0]), heard[1].any()),
+                ("video", a.video, b.video, any(x.any() for x in shown[0]), shown[1].any()),
+            ]
+            for name, x, y, allowed, wanted in parts:
+                moved = not same_bits(x, y)
+                if moved and not allowed:
+                    return f"{what}, and {name} of unit {k} moved"
+                tensor = name.split()[0]
+                if not moved and wanted and _oracle_moves(context, script, changed, k, tensor):
+                    return f"{what}, and {name} of unit {k} did not move"
+        return None
+
+    if "kv_transfer" in context.hello.features:
+        # One run of each serves `visibility/cache` too.
+        for each in (script, changed):
+            context.run.exported(each)
+    return compared(context, script, changed, judge)
+
+
+def _oracle_moves(context: Context, script: Script, changed: Script, k: int, tensor: str) -> bool:
+    """Does the oracle move it by more than two naive ports may be apart?"""
+    a, b = (context.oracle.truth(s, "stream", context.dtype) for s in (script, changed))
+    one, other = (getattr(t.outputs[k], tensor) for t in (a, b))
+    naive = [getattr(n[k], tensor) for n in a.naive]
+    allowed = budget(one, naive, context.dtype).max
+    return bool(np.abs(one - other).max() > 2 * allowed)
+
+
+def cache(context: Context) -> Iterator[Case]:
+    """Cache entries, layer by layer, for a change of each kind of input token: what each token of
+    each segment saw shows in its own keys and values (WS-VISIBILITY-1 to 9, WS-STREAMING-3)."""
+    for schedule in LAG_OF_SCHEDULE:
+        for place in places():
+            yield Case(
+                name=f"{schedule}-{place.site}{place.index}",
+                judge=partial(_cache, context, schedule, place),
+            )
+
+
+def _cache(context: Context, schedule: Schedule, place: Place) -> str | None:
+    script, table = session_of(context, schedule)
+    changed = touched(script, place)
+    must, may = table.reach(place, far=False), table.reach(place, far=True)
+    what = f"{place.site} {place.index} of unit {place.unit} was changed"
+
+    def judge(before: KvExport, after: KvExport) -> str | None:
+        for role, entries in before.roles.items():
+            other = after.roles[role]
+            if not same_bits(entries.rows, other.rows):
+                return f"{what}, and the rows of the {role}'s cache moved"
+            moved = _moved(entries.keys, other.keys) | _moved(entries.values, other.values)
+            reason = _misplaced(entries.rows, moved, must, may)
+            if reason is not None:
+                return f"{what}, and in the {role}'s cache {reason}"
+        return None
+
+    reason = judge(context.run.exported(script), context.run.exported(changed))
+    if reason is None:
+        return None
+    return settled(
+        context,
+        lambda: context.run.both(script)[1],
+        lambda: context.run.both(changed)[1],
+        judge,
+        first_change,
+    )
+
+
+def _moved(a: Array, b: Array) -> Array:
+    """One bit for each layer and entry."""
+    size = np.dtype(f"u{a.dtype.itemsize}")
+    return np.asarray((a.view(size) != b.view(size)).any(axis=(1, 3)))
+
+
+def _misplaced(rows: Array, moved: Array, must: Reach, may: Reach) -> str | None:
+    index = {(r.unit, r.segment, r.slot): i for i, r in enumerate(may.rows)}
+    for j, (unit, segment, modality, slot, *_) in enumerate(rows.tolist()):
+        i = index.get((unit, segment, slot))
+        if i is None or may.rows[i].pad:
+            # What stands in a padding slot is nobody's business (WS-LAYOUT-3).
+            continue
+        token = f"{Segment(segment).name}_{unit} slot {slot} ({Modality(modality).name.lower()})"
+        for layer, bit in enumerate(moved[:, j]):
+            if bit and not may.entries[layer, i]:
+                return f"layer {layer} of {token} moved"
+            if not bit and must.entries[layer, i]:
+                return f"layer {layer} of {token} did not move"
+    return None
+
+
+EVERYTHING: Final = tuple(f"WS-VISIBILITY-{n}" for n in range(1, 10))
 
 CHECKS = (
     Check(
@@ -55,5 +233,19 @@ CHECKS = (
         profile="session",
         tolerance="A",
         cases=lag,
+    ),
+    Check(
+        id="visibility/tokens",
+        clauses=EVERYTHING,
+        profile="session",
+        tolerance="A",
+        cases=tokens,
+    ),
+    Check(
+        id="visibility/cache",
+        clauses=(*EVERYTHING, "WS-STREAMING-3", "WS-LAYOUT-2", "WS-LAYOUT-6"),
+        profile="session",
+        tolerance="A",
+        cases=cache,
     ),
 )

@@ -93,6 +93,7 @@ class ReferencePort(BasePort):
                 "media",
                 "codec",
                 "session",
+                "load",
                 "offline",
                 "exchange",
                 "kv_digest",

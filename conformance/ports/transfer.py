@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,16 +45,19 @@ def imported(export: KvExport, fresh: SessionState) -> SessionState:
         fresh: of a session opened with the same request; it has the structure.
 
     Raises:
-        PortError: something is missing, or of another shape.
+        PortError: something is missing, of another shape, or not finite.
     """
     if set(export.roles) != {"thinker", "performer"}:
         raise PortError("exported roles", sorted(export.roles), "thinker and performer")
+    for role, entries in export.roles.items():
+        check_entries(f"{role}'s entries", entries, fresh.thinker.cache)
 
     def tensor(name: str, like: Tensor) -> Tensor:
         array = export.extra.get(name)
         shape = None if array is None else array.shape
         if array is None or shape != tuple(like.shape):
             raise PortError(f"exported {name}", shape, f"shape {tuple(like.shape)}")
+        require_finite(f"exported {name}", array)
         return torch.tensor(array).to(like.dtype)
 
     codecs = {
@@ -70,13 +74,33 @@ def imported(export: KvExport, fresh: SessionState) -> SessionState:
         **codecs,
     )
     performer = PerformerState(_cache(export.roles["performer"], dtype))
-    latents = {
-        name: None if array is None else torch.tensor(array).to(dtype)
-        for name in ("audio", "video")
-        for array in (export.extra.get(f"uncommitted.{name}"),)
-    }
+    latents: dict[str, Tensor | None] = {}
+    for name in ("audio", "video"):
+        array = export.extra.get(f"uncommitted.{name}")
+        if array is not None:
+            require_finite(f"exported uncommitted.{name}", array)
+        latents[name] = None if array is None else torch.tensor(array).to(dtype)
     uncommitted = None if export.unit == 0 else Latents(**latents)
     return SessionState(thinker, performer, export.unit, uncommitted)
+
+
+def check_entries(what: str, entries: KvEntries, like: KVEntries) -> None:
+    """Raise `PortError` unless ``entries`` could stand in the cache ``like``."""
+    count = len(entries.rows)
+    if entries.rows.shape != (count, KEY_COLUMNS) or entries.rows.dtype.kind != "i":
+        shape = f"{entries.rows.dtype} {entries.rows.shape}"
+        raise PortError(f"{what}: rows", shape, f"integers of shape ({count}, {KEY_COLUMNS})")
+    layers, heads, _, width = like.k.shape
+    for name, array in (("keys", entries.keys), ("values", entries.values)):
+        if array.shape != (layers, heads, count, width):
+            raise PortError(f"{what}: {name}", array.shape, f"{(layers, heads, count, width)}")
+        require_finite(f"{what}: {name}", array)
+
+
+def require_finite(what: str, array: Array) -> None:
+    """Raise `PortError` if a NaN or an infinity is in ``array``."""
+    if not np.isfinite(array).all():
+        raise PortError(what, "NaN or Inf", "finite values")
 
 
 def _copy(tensor: Tensor) -> Array:

@@ -1,0 +1,130 @@
+"""What the caches hold, read through export: rows bit for bit, keys and values in class C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from conformance.case import Case, Check, Context
+from conformance.inputs import BARE, base, in_dtype
+from conformance.oracle import naive_dtype
+from conformance.protocol import Array, KvEntries
+from conformance.recording import Script
+from conformance.tolerance import budget, exceeds
+from spec.layout import (
+    Layout,
+    Row,
+    language_rows,
+    observation_rows,
+    prefill_rows,
+    response_rows,
+)
+from spec.presets import preset_named
+from spec.sizes import LAG_OF_SCHEDULE
+
+UNITS: Final = 5
+COLUMNS: Final = ("unit", "segment", "modality", "slot", "t", "h", "w", "pad")
+PAD: Final = COLUMNS.index("pad")
+
+
+def contents(context: Context) -> Iterator[Case]:
+    """Both roles hold the prefill and all that both have committed, once, in canonical order; keys
+    are rotated, of the clean pass, and of the layer where they stand (WS-STREAMING-6,
+    WS-CONFORMANCE-17)."""
+    for preset in (BARE, "tiny"):
+        for schedule in LAG_OF_SCHEDULE:
+            script = base(preset, schedule, context.dtype, units=UNITS, forced=True)
+            yield Case(name=f"{preset}-{schedule}-rows", judge=partial(_rows, context, script))
+            for name in ("keys", "values"):
+                yield Case(
+                    name=f"{preset}-{schedule}-{name}",
+                    judge=partial(_numbers, context, script, name),
+                )
+
+
+def expected_rows(script: Script, up_to: int) -> list[list[int]]:
+    """Rows of the prefill and of units ≤ ``up_to``, padding left out (WS-LAYOUT-2)."""
+    layout = Layout(
+        preset=preset_named(script.open.preset),
+        modalities=script.open.modalities,
+        prefill_tokens=1 + len(script.open.prompt),
+    )
+    rows: list[Row] = [*prefill_rows(layout)]
+    for k in range(up_to + 1):
+        rows += observation_rows(layout, k, len(script.units[k].text))
+        rows += language_rows(layout, k) + response_rows(layout, k)
+    return [[int(getattr(row, name)) for name in COLUMNS] for row in rows if not row.pad]
+
+
+def committed(entries: KvEntries, up_to: int) -> Array:
+    """Indices of the entries that both roles must hold by now; padding is nobody's business."""
+    rows = entries.rows
+    return np.flatnonzero((rows[:, 0] <= up_to) & (rows[:, PAD] == 0))
+
+
+def _rows(context: Context, script: Script) -> str | None:
+    state = context.run.exported(script)
+    if state.unit != UNITS:
+        return f"the next unit is said to be {state.unit}, not {UNITS}"
+    if set(state.roles) != {"thinker", "performer"}:
+        return f"roles {sorted(state.roles)}, not thinker and performer"
+    wanted = expected_rows(script, UNITS - 2)
+    for role, entries in state.roles.items():
+        got = entries.rows[committed(entries, UNITS - 2)].tolist()
+        if len(got) != len(wanted):
+            return f"the {role} holds {len(got)} entries of units ≤ {UNITS - 2}, not {len(wanted)}"
+        for i, (mine, theirs) in enumerate(zip(got, wanted, strict=True)):
+            if mine != theirs:
+                return f"the {role}, entry {i}: row {mine}, not {theirs} ({', '.join(COLUMNS)})"
+    return None
+
+
+def _numbers(context: Context, script: Script, name: str) -> str | None:
+    dtype = context.dtype
+    truth, naive = (
+        context.oracle.record.exported(in_dtype(script, each))
+        for each in ("float64", naive_dtype(dtype))
+    )
+    for role, entries in context.run.exported(script).roles.items():
+        actual, expected, rough = (
+            _of(state, name) for state in (entries, truth.roles[role], naive.roles[role])
+        )
+        if actual.shape != expected.shape:
+            return f"the {role} holds {actual.shape[2]} entries, not {expected.shape[2]}"
+        for layer, (a, t, n) in enumerate(zip(actual, expected, rough, strict=True)):
+            reason = exceeds(a, t, budget(t, [n], dtype), f"{name} of layer {layer}", dtype)
+            if reason is not None:
+                return f"the {role}'s {name} of layer {layer} [head, entry, component] {reason}"
+    return None
+
+
+def _of(entries: KvEntries, name: str) -> Array:
+    """[layers, kv_heads, n, head_dim] of what both roles must hold."""
+    array: Array = getattr(entries, name)
+    return np.asarray(array[:, :, committed(entries, UNITS - 2)])
+
+
+CHECKS = (
+    Check(
+        id="transfer/contents",
+        clauses=(
+            "WS-CONFORMANCE-17",
+            "WS-STREAMING-6",
+            "WS-STREAMING-3",
+            "WS-STREAMING-4",
+            "WS-STREAMING-1",
+            "WS-LAYOUT-2",
+            "WS-LAYOUT-6",
+            "WS-POSITIONS-1",
+            "WS-POSITIONS-2",
+            "WS-POSITIONS-3",
+            "WS-POSITIONS-6",
+        ),
+        profile="session",
+        tolerance="C",
+        cases=contents,
+    ),
+)

@@ -1,0 +1,180 @@
+"""Sessions of one port do not affect each other, whatever the order of their steps.
+
+Held in two ways, since neither is enough. Together with others a session gives the oracle's numbers
+(class C: a port that computes sessions together may add up in another order). And when nothing
+changes but the values that another session is given, it keeps every bit (class A: a tolerance
+cannot see a small leak).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import attrs
+
+from conformance.case import Case, Check, Context
+from conformance.inputs import BARE, PROMPT, Content
+from conformance.pairing import settled
+from conformance.programs import (
+    Life,
+    Step,
+    as_the_oracle,
+    ended,
+    in_turn,
+    opened,
+    play,
+    same_lives,
+    stepped,
+)
+from conformance.protocol import OpenRequest
+from spec.layout import Modalities
+from spec.presets import preset_named
+
+Plan = Callable[[Context, int], list[Step]]
+"""A program in which the session "a" is always the same, and the others are made with a seed."""
+
+VOICE = Modalities(user_text=False, user_video=False, agent_video=False)
+TEXT = Modalities(user_audio=False, user_video=False, agent_audio=False, agent_video=False)
+
+
+def contents(preset: str, seed: int, units: int) -> list[Content]:
+    """Units with 0, 1, … user tokens, and the agent's text prescribed."""
+    sizes = preset_named(preset)
+    return [
+        Content(
+            seed=seed,
+            text=tuple(97 + (5 * k + 3 * i + seed) % 26 for i in range(k % 3)),
+            agent_text=tuple(65 + (7 * k + i + seed) % 26 for i in range(sizes.agent_text_slots)),
+        )
+        for k in range(units)
+    ]
+
+
+def request(
+    context: Context, seed: int = 0, preset: str = BARE, modalities: Modalities | None = None
+) -> OpenRequest:
+    """``seed`` changes the values of the prompt, not its length."""
+    return OpenRequest(
+        preset=preset,
+        schedule=preset_named(preset).schedule,
+        dtype=context.dtype,
+        prompt=tuple(token + seed for token in PROMPT),
+        modalities=modalities or Modalities(),
+    )
+
+
+def whole(context: Context, session: str, seed: int, units: int = 3) -> list[Step]:
+    """One session from beginning to end."""
+    return [
+        opened(session, request(context, seed)),
+        *stepped(session, contents(BARE, seed, units)),
+        *ended(session),
+    ]
+
+
+def two_in_turn(context: Context, seed: int) -> list[Step]:
+    """A unit of one and a unit of the other."""
+    return in_turn(whole(context, "a", 0), whole(context, "b", seed))
+
+
+def second_first(context: Context, seed: int) -> list[Step]:
+    """The other session is opened, and always stepped, before this one."""
+    return in_turn(whole(context, "b", seed), whole(context, "a", 0))
+
+
+def in_bursts(context: Context, seed: int) -> list[Step]:
+    """Two units here, three there, and so on."""
+    a, b = whole(context, "a", 0, 5), whole(context, "b", seed, 5)
+    return [*a[:1], *b[:1], *a[1:3], *b[1:4], *a[3:4], *b[4:6], *a[4:], *b[6:]]
+
+
+def while_another_is_open(context: Context, seed: int) -> list[Step]:
+    """The other has had a unit, and waits."""
+    b = whole(context, "b", seed)
+    return [*b[:2], *whole(context, "a", 0), *b[2:]]
+
+
+def after_another(context: Context, seed: int) -> list[Step]:
+    """The other has ended."""
+    return [*whole(context, "b", seed), *whole(context, "a", 0)]
+
+
+def after_one_left(context: Context, seed: int) -> list[Step]:
+    """The other was closed in the middle, its outputs never fetched."""
+    left = [*whole(context, "b", seed, 5)[:-2], Step(do="close", session="b")]
+    return [*left, *whole(context, "a", 0)]
+
+
+def after_many(context: Context, seed: int) -> list[Step]:
+    """Eight others were open at once, and were closed in another order."""
+    others = [f"b{i}" for i in range(8)]
+    opens = [opened(name, request(context, seed + i)) for i, name in enumerate(others)]
+    closes = [Step(do="close", session=name) for name in (*others[1::2], *others[::2])]
+    return [*opens, *closes, *whole(context, "a", 0)]
+
+
+def all_kinds(context: Context, seed: int) -> list[Step]:
+    """Four at once, with other presets, schedules, modalities and dtypes."""
+    dtypes = context.hello.dtypes
+    kinds = {
+        "a": request(context),
+        "b": attrs.evolve(request(context, seed, "tiny"), dtype=dtypes[-1]),
+        "c": attrs.evolve(request(context, seed, BARE, VOICE), schedule="sequential"),
+        "d": attrs.evolve(request(context, seed, "tiny-lag0", TEXT), prompt=()),
+    }
+    return in_turn(
+        *(
+            [
+                opened(name, kind),
+                *stepped(name, contents(kind.preset, 0 if name == "a" else seed, 3)),
+                *ended(name),
+            ]
+            for name, kind in kinds.items()
+        )
+    )
+
+
+PLANS: dict[str, tuple[Plan, ...]] = {
+    "interleaved": (two_in_turn, second_first, in_bursts, all_kinds),
+    "fresh-start": (after_another, while_another_is_open, after_one_left, after_many),
+}
+
+
+def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
+    """Each plan against the oracle, then with other values in the other sessions
+    (WS-SESSION-3)."""
+    for plan in plans:
+        name = plan.__name__.replace("_", "-")
+        yield Case(name=name, judge=partial(_as_alone, context, plan))
+        yield Case(name=f"{name}-unmoved", judge=partial(_unmoved, context, plan))
+
+
+def _as_alone(context: Context, plan: Plan) -> str | None:
+    return as_the_oracle(context, play(context.port, plan(context, 1)))
+
+
+def _unmoved(context: Context, plan: Plan) -> str | None:
+    def judge(a: list[Life], b: list[Life]) -> str | None:
+        reason = same_lives(a, b, ("a",))
+        return reason and f"other values in another session: {reason}"
+
+    return settled(
+        context,
+        lambda: play(context.port, plan(context, 1)),
+        lambda: play(context.port, plan(context, 2)),
+        judge,
+        lambda a, b: same_lives(a, b, ("a",)),
+    )
+
+
+CHECKS = tuple(
+    Check(
+        id=f"session/{stem}",
+        clauses=("WS-SESSION-3",),
+        profile="session",
+        tolerance="A",
+        cases=partial(cases, plans),
+    )
+    for stem, plans in PLANS.items()
+)

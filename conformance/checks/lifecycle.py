@@ -1,0 +1,210 @@
+"""The weights before a session, its reset, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import attrs
+
+from conformance.case import Case, Check, Context
+from conformance.checks.isolation import contents, request, whole
+from conformance.inputs import BARE, base
+from conformance.pairing import settled
+from conformance.programs import (
+    Life,
+    Step,
+    as_the_oracle,
+    ended,
+    opened,
+    play,
+    same_lives,
+    stepped,
+)
+from conformance.protocol import LoadRequest, Refusal, Unsupported
+from conformance.recording import Script
+from spec.presets import PRESETS
+
+Plan = Callable[[Context, int], list[Step]]
+"""A program; the seed changes values that must not matter to the session "a"."""
+
+
+def load(context: Context) -> Iterator[Case]:
+    """The digest of the recipe's weights (WS-RECIPE-7)."""
+    for name in PRESETS:
+        if name.startswith("tiny"):
+            for dtype in context.hello.dtypes:
+                wanted = LoadRequest(preset=name, dtype=dtype)
+                yield Case(name=f"{name}-{dtype}", judge=partial(_loaded, context, wanted))
+    unknown = LoadRequest(preset="no-such-preset", dtype=context.dtype)
+    yield Case(name="unknown-preset", judge=partial(_not_loaded, context, unknown))
+
+
+def _loaded(context: Context, wanted: LoadRequest) -> str | None:
+    context.need("load")
+    got, expected = context.port.load(wanted), context.oracle.load(wanted)
+    return None if got == expected else f"digest {got} of {wanted.preset}, not {expected}"
+
+
+def _not_loaded(context: Context, wanted: LoadRequest) -> str | None:
+    context.need("load")
+    try:
+        digest = context.port.load(wanted)
+    except Refusal:
+        return None
+    return f"weights of the unknown preset {wanted.preset} were loaded: {digest}"
+
+
+def units(session: str, seed: int, count: int, start: int = 0) -> list[Step]:
+    """Steps of the bare preset; ``start`` only picks other values."""
+    return stepped(session, contents(BARE, seed, start + count)[start:])
+
+
+def after_reset(context: Context, seed: int) -> list[Step]:
+    """Three units, a reset, three others."""
+    return [
+        opened("a", request(context)),
+        *units("a", seed, 3),
+        Step(do="reset", session="a"),
+        *units("a", 0, 3),
+        *ended("a"),
+    ]
+
+
+def reset_twice(context: Context, seed: int) -> list[Step]:
+    """Before the first unit, and twice in a row after the second."""
+    reset = Step(do="reset", session="a")
+    return [
+        opened("a", request(context)),
+        reset,
+        *units("a", seed, 2),
+        reset,
+        reset,
+        *units("a", 0, 3),
+        *ended("a"),
+    ]
+
+
+def reset_of_another(context: Context, seed: int) -> list[Step]:
+    """The other session is reset while this one goes on."""
+    a = whole(context, "a", 0, 4)
+    b = [opened("b", request(context, seed)), *units("b", seed, 2)]
+    return [*a[:2], *b, *a[2:3], Step(do="reset", session="b"), *a[3:], *ended("b")]
+
+
+def reset_keeps_the_request(context: Context, seed: int) -> list[Step]:
+    """Schedule, prompt and modalities stay as they were when the session was opened."""
+    asked = attrs.evolve(request(context), schedule="sequential", prompt=(77, 78))
+    return [
+        opened("a", asked),
+        *units("a", seed, 2),
+        Step(do="reset", session="a"),
+        *units("a", 0, 3),
+        *ended("a"),
+    ]
+
+
+RESETS: Final = (after_reset, reset_twice, reset_of_another, reset_keeps_the_request)
+
+
+def reset(context: Context) -> Iterator[Case]:
+    """After a reset a session is as it was when opened: the oracle's numbers, and not a bit that
+    depends on what was before (WS-CONFORMANCE-17)."""
+    for plan in RESETS:
+        name = plan.__name__.replace("_", "-")
+        yield Case(name=name, judge=partial(_as_oracle, context, plan))
+        yield Case(name=f"{name}-unmoved", judge=partial(_unmoved, context, plan))
+
+
+def _as_oracle(context: Context, plan: Plan) -> str | None:
+    context.need("reset")
+    return as_the_oracle(context, play(context.port, plan(context, 1)))
+
+
+def _unmoved(context: Context, plan: Plan) -> str | None:
+    """The last life of "a" in two plays that differ in everything before it."""
+    context.need("reset")
+
+    def last(seed: int) -> list[Life]:
+        return [life for life in play(context.port, plan(context, seed)) if life.session == "a"][
+            -1:
+        ]
+
+    def judge(a: list[Life], b: list[Life]) -> str | None:
+        reason = same_lives(a, b, ("a",))
+        return reason and f"other values before it: {reason}"
+
+    return settled(
+        context, lambda: last(1), lambda: last(2), judge, lambda a, b: same_lives(a, b, ("a",))
+    )
+
+
+def ending(context: Context) -> Iterator[Case]:
+    """After its end a session is unknown, and its outputs come only once (WS-CONFORMANCE-4,
+    WS-CONFORMANCE-6)."""
+    commands: dict[str, Callable[[str, Script], object]] = {
+        "step": lambda session, script: context.port.step(session, script.units[1]),
+        "finish": lambda session, _: context.port.finish(session),
+    }
+    if "reset" in context.hello.features:
+        commands["reset"] = lambda session, _: context.port.reset(session)
+    if "kv_transfer" in context.hello.features:
+        commands["export"] = lambda session, _: context.port.export_kv(session)
+    for name, command in commands.items():
+        yield Case(
+            name=f"{name}-after-close",
+            clauses=("WS-CONFORMANCE-4",),
+            judge=partial(_closed, context, command),
+        )
+    yield Case(
+        name="finish-twice",
+        clauses=("WS-CONFORMANCE-6",),
+        judge=partial(_finished_twice, context),
+    )
+
+
+def script_of(context: Context) -> Script:
+    return base(BARE, "overlapped", context.dtype, units=5, forced=True)
+
+
+def _closed(context: Context, command: Callable[[str, Script], object]) -> str | None:
+    script = script_of(context)
+    session = context.port.open(script.open)
+    context.port.step(session, script.units[0])
+    context.port.close(session)
+    try:
+        command(session, script)
+    except Refusal:
+        return None
+    return "a closed session still answers"
+
+
+def _finished_twice(context: Context) -> str | None:
+    script = script_of(context)
+    session = context.port.open(script.open)
+    try:
+        outputs = [o.unit for u in script.units for o in context.port.step(session, u)]
+        outputs += [o.unit for o in context.port.finish(session)]
+        with suppress(Refusal, Unsupported):
+            outputs += [o.unit for o in context.port.finish(session)]
+    finally:
+        context.port.close(session)
+    wanted = [unit.unit for unit in script.units]
+    return None if outputs == wanted else f"units {outputs} were answered, not {wanted}"
+
+
+def _check(
+    stem: str, clauses: tuple[str, ...], cases: Callable[[Context], Iterator[Case]]
+) -> Check:
+    return Check(
+        id=f"lifecycle/{stem}", clauses=clauses, profile="session", tolerance="A", cases=cases
+    )
+
+
+CHECKS = (
+    _check("load", ("WS-RECIPE-7", "WS-RECIPE-3", "WS-RECIPE-6", "WS-CONFORMANCE-1"), load),
+    _check("reset", ("WS-CONFORMANCE-17", "WS-SESSION-3"), reset),
+    _check("ending", ("WS-CONFORMANCE-4", "WS-CONFORMANCE-6"), ending),
+)

@@ -1,0 +1,122 @@
+"""Named intermediate tensors: they exist, they are right, and asking for them leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from conformance.case import Case, Check, Context
+from conformance.inputs import BARE, base, in_dtype
+from conformance.oracle import naive_dtype
+from conformance.pairing import all_same, settled
+from conformance.probing import Points, points_after
+from conformance.protocol import DType, UnitOutput, Unsupported
+from conformance.recording import Recording, Script, copied
+from conformance.tolerance import budget, exceeds
+from spec.sizes import LAG_OF_SCHEDULE
+
+UNITS: Final = 3
+"""The last of them is probed."""
+
+
+def probe(context: Context) -> Iterator[Case]:
+    """Every point that the port has, against the oracle, in class C (WS-CONFORMANCE-18)."""
+    for preset in (BARE, "tiny"):
+        for schedule in LAG_OF_SCHEDULE:
+            script = base(preset, schedule, context.dtype, units=UNITS, forced=True)
+            yield Case(name=f"{preset}-{schedule}", judge=partial(_numbers, context, script))
+    script = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True)
+    yield Case(name="first-unit", judge=partial(_numbers, context, first_of(script)))
+    yield Case(name="only-what-is-asked", judge=partial(_asked, context, script))
+    yield Case(name="unknown-point", judge=partial(_unknown, context, script))
+    yield Case(name="leaves-no-trace", judge=partial(_no_trace, context))
+
+
+def first_of(script: Script) -> Script:
+    """Unit 0 alone."""
+    return Script(open=script.open, units=script.units[:1])
+
+
+def _points(context: Context, script: Script) -> Points:
+    context.need("probe")
+    return points_after(context.port, script)
+
+
+def _numbers(context: Context, script: Script) -> str | None:
+    found = _points(context, script)
+    dtype: DType = script.open.dtype
+    truth, naive = (
+        points_after(context.oracle.record.port, in_dtype(script, each))
+        for each in ("float64", naive_dtype(dtype))
+    )
+    if not found:
+        return "no point at all, though probe is claimed"
+    unknown = sorted(set(found) - set(truth))
+    if unknown:
+        return f"{unknown[0]} is no point of this step"
+    for name, expected in truth.items():
+        if name not in found:
+            continue
+        if found[name].shape != expected.shape:
+            return f"{name} has shape {list(found[name].shape)}, not {list(expected.shape)}"
+        allowed = budget(expected, [naive[name]], dtype)
+        reason = exceeds(found[name], expected, allowed, name, dtype)
+        if reason is not None:
+            return f"unit {script.units[-1].unit}, {name} {reason}"
+    return None
+
+
+def _asked(context: Context, script: Script) -> str | None:
+    names = sorted(_points(context, script))
+    some = tuple(names[:: max(1, len(names) // 3)])
+    got = sorted(points_after(context.port, script, some))
+    return None if got == sorted(some) else f"asked for {list(some)}, got {got}"
+
+
+def _unknown(context: Context, script: Script) -> str | None:
+    _points(context, script)
+    point = context.unknown_feature
+    try:
+        points_after(context.port, script, (point,))
+    except Unsupported:
+        return None
+    return f"answered for {point}, which does not exist"
+
+
+def _no_trace(context: Context) -> str | None:
+    """A session that is probed before every unit, with other values too, gives the bits of one
+    that never is."""
+    script = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True)
+    other = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True, seed=4)
+    _points(context, script)
+
+    def probed() -> Recording:
+        session = context.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit, instead in zip(script.units, other.units, strict=True):
+                context.port.probe(session, instead)
+                context.port.probe(session, unit)
+                outputs += map(copied, context.port.step(session, unit))
+            outputs += map(copied, context.port.finish(session))
+        finally:
+            context.port.close(session)
+        return tuple(outputs)
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        reason = all_same(a, b)
+        return reason and f"after probes: {reason}"
+
+    return settled(context, lambda: context.run.stream(script), probed, judge, all_same)
+
+
+CHECKS = (
+    Check(
+        id="session/probe",
+        clauses=("WS-CONFORMANCE-18",),
+        profile="session",
+        tolerance="C",
+        cases=probe,
+    ),
+)

@@ -1,0 +1,159 @@
+"""What must be refused, and that a session goes on as if the bad request never came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import numpy as np
+
+from conformance.case import Case, Check, Context
+from conformance.inputs import BARE, base
+from conformance.pairing import all_same, settled
+from conformance.protocol import Refusal, UnitInput, UnitOutput
+from conformance.recording import Recording, Script, copied
+from conformance.relations import same
+from spec.layout import Modalities
+
+Spoil = Callable[[UnitInput], UnitInput]
+UNITS: Final = 4
+BEFORE: Final = 1
+"""The bad unit comes in place of this one."""
+
+
+def _of(array: Any) -> Any:
+    assert array is not None
+    return array
+
+
+def _one(array: Any, value: float) -> Any:
+    """One element in the middle is ``value``."""
+    changed = _of(array).copy()
+    changed.reshape(-1)[changed.size // 2] = value
+    return changed
+
+
+BAD_UNITS: Final[dict[str, Spoil]] = {
+    "short-audio": lambda u: attrs.evolve(u, audio=_of(u.audio)[:-1]),
+    "long-audio": lambda u: attrs.evolve(u, audio=np.concatenate((_of(u.audio), u.audio[:1]))),
+    "transposed-video": lambda u: attrs.evolve(u, video=_of(u.video).swapaxes(2, 3)),
+    "channels-last-video": lambda u: attrs.evolve(u, video=np.moveaxis(_of(u.video), 1, 3)),
+    "three-frames": lambda u: attrs.evolve(u, video=_of(u.video)[:3]),
+    "nan-audio": lambda u: attrs.evolve(u, audio=_one(u.audio, np.nan)),
+    "infinite-video": lambda u: attrs.evolve(u, video=_one(u.video, np.inf)),
+    "nan-noise": lambda u: attrs.evolve(u, noise_video=_one(u.noise_video, np.nan)),
+    "missing-audio": lambda u: attrs.evolve(u, audio=None),
+    "missing-video": lambda u: attrs.evolve(u, video=None),
+    "missing-noise": lambda u: attrs.evolve(u, noise_audio=None),
+    "short-noise": lambda u: attrs.evolve(u, noise_audio=_of(u.noise_audio)[:-1]),
+    "transposed-noise": lambda u: attrs.evolve(u, noise_audio=_of(u.noise_audio).T),
+    "too-much-text": lambda u: attrs.evolve(u, text=(65,) * 9),
+    "text-outside-vocabulary": lambda u: attrs.evolve(u, text=(10**6,)),
+    "negative-text": lambda u: attrs.evolve(u, text=(-1,)),
+    "agent-text-outside-vocabulary": lambda u: attrs.evolve(u, agent_text=_last(u, 10**6)),
+    "short-agent-text": lambda u: attrs.evolve(u, agent_text=_of(u.agent_text)[:-1]),
+    "unit-skipped": lambda u: attrs.evolve(u, unit=u.unit + 1),
+    "unit-again": lambda u: attrs.evolve(u, unit=u.unit - 1),
+}
+
+
+def _last(unit: UnitInput, token: int) -> tuple[int, ...]:
+    return (*_of(unit.agent_text)[:-1], token)
+
+
+EXTRA: Final[dict[str, tuple[Modalities, Callable[[UnitInput, UnitInput], UnitInput]]]] = {
+    "audio-too-many": (
+        Modalities(user_audio=False),
+        lambda u, full: attrs.evolve(u, audio=full.audio),
+    ),
+    "video-too-many": (
+        Modalities(user_video=False),
+        lambda u, full: attrs.evolve(u, video=full.video),
+    ),
+    "text-too-many": (Modalities(user_text=False), lambda u, _: attrs.evolve(u, text=(65,))),
+    "noise-too-many": (
+        Modalities(agent_video=False),
+        lambda u, full: attrs.evolve(u, noise_video=full.noise_video),
+    ),
+}
+"""A modality that the session does not have."""
+
+
+def script_of(context: Context, modalities: Modalities = Modalities()) -> Script:  # noqa: B008 - frozen
+    return base(BARE, "overlapped", context.dtype, units=UNITS, modalities=modalities, forced=True)
+
+
+def refusals(context: Context) -> Iterator[Case]:
+    """A bad unit is refused cleanly, and the session goes on as if it never came
+    (WS-CONFORMANCE-4)."""
+    for name, spoil in BAD_UNITS.items():
+        yield Case(name=name, judge=partial(_refused, context, script_of(context), spoil))
+    full = script_of(context).units[BEFORE]
+    for name, (modalities, add) in EXTRA.items():
+        yield Case(
+            name=name,
+            judge=partial(
+                _refused, context, script_of(context, modalities), partial(_added, add, full)
+            ),
+        )
+    yield Case(name="session-goes-on", judge=partial(_goes_on, context))
+
+
+def _added(
+    add: Callable[[UnitInput, UnitInput], UnitInput], full: UnitInput, unit: UnitInput
+) -> UnitInput:
+    return add(unit, full)
+
+
+def _refused(context: Context, script: Script, spoil: Spoil) -> str | None:
+    session = context.port.open(script.open)
+    try:
+        for unit in script.units[:BEFORE]:
+            context.port.step(session, unit)
+        context.port.step(session, spoil(script.units[BEFORE]))
+    except Refusal:
+        return None
+    finally:
+        context.port.close(session)
+    return f"unit {BEFORE} was accepted"
+
+
+def _goes_on(context: Context) -> str | None:
+    """All bad units in a row before each good unit but the first."""
+    script = script_of(context)
+
+    def spoiled() -> Recording:
+        session = context.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit in script.units:
+                for spoil in BAD_UNITS.values() if unit.unit else ():
+                    with suppress(Refusal):
+                        context.port.step(session, spoil(unit))
+                outputs += map(copied, context.port.step(session, unit))
+            outputs += map(copied, context.port.finish(session))
+        finally:
+            context.port.close(session)
+        return tuple(outputs)
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if len(a) != len(b):
+            return f"after refusals {len(b)} units were answered, not {len(a)}"
+        reason = same(a, b, range(UNITS))
+        return reason and f"after refusals: {reason}"
+
+    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)
+
+
+CHECKS = (
+    Check(
+        id="session/refusals",
+        clauses=("WS-CONFORMANCE-4",),
+        profile="session",
+        tolerance="A",
+        cases=refusals,
+    ),
+)

@@ -1,0 +1,296 @@
+"""A session between two units as data: exported, imported, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+import numpy as np
+
+from conformance.case import Case, Check, Context
+from conformance.checks.isolation import request
+from conformance.checks.lifecycle import script_of, units
+from conformance.inputs import base
+from conformance.pairing import all_same, arrays_of, first_change, settled
+from conformance.programs import Life, Step, as_the_oracle, ended, opened, play, same_lives
+from conformance.protocol import KvEntries, KvExport, Refusal, UnitOutput
+from conformance.recording import Recording, Script, copied
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
+
+
+def export(session: str, state: str = "state") -> Step:
+    return Step(do="export", session=session, state=state)
+
+
+def take(session: str, state: str = "state") -> Step:
+    return Step(do="import", session=session, state=state)
+
+
+def moved_on(context: Context, how: Sequence[Step], into: Sequence[Step] = ()) -> list[Step]:
+    """Session "a" is exported after three units, ``how`` goes on with it, and "b", which ``into``
+    has happened to, takes its state."""
+    asked = request(context)
+    return [
+        opened("a", asked),
+        *units("a", 0, 3),
+        export("a"),
+        *how,
+        opened("b", asked),
+        *into,
+        take("b"),
+        *units("b", 0, 3, start=3),
+        *ended("b"),
+    ]
+
+
+def went_on(context: Context) -> list[Step]:
+    """What "b" must be: "a" itself, going on; another session is opened and closed beside it."""
+    asked = request(context)
+    return [
+        opened("a", asked),
+        *units("a", 0, 3),
+        opened("c", asked),
+        Step(do="close", session="c"),
+        *units("a", 0, 3, start=3),
+        *ended("a"),
+    ]
+
+
+def transfers(context: Context) -> dict[str, list[Step]]:
+    """What may happen to the two sessions before the state is taken."""
+    close = [Step(do="close", session="a")]
+    other = units("a", 7, 2)
+    return {
+        "closed": moved_on(context, close),
+        "stepped": moved_on(context, [*other, *close]),
+        "into-stepped": moved_on(context, close, units("b", 5, 2)),
+        "into-longer": moved_on(context, close, units("b", 5, 5)),
+        "after-a-round-trip": moved_on(context, [take("a"), export("a"), *close]),
+    }
+
+
+def transfer(context: Context) -> Iterator[Case]:
+    """An imported session goes on bit for bit as the exported one would have
+    (WS-CONFORMANCE-17)."""
+    for name, program in transfers(context).items():
+        yield Case(name=f"{name}-numbers", judge=partial(_played, context, program))
+        yield Case(name=name, judge=partial(_as_went_on, context, program))
+    for schedule in LAG_OF_SCHEDULE:
+        for count in (0, 1, 2):
+            yield Case(
+                name=f"{schedule}-after-{count}-units",
+                judge=partial(_played, context, _early(context, schedule, count)),
+            )
+    forked = [
+        *moved_on(context, [])[:-2],
+        *units("a", 3, 2),
+        *ended("b"),
+        take("a"),
+        *units("a", 9, 2),
+        *ended("a"),
+    ]
+    yield Case(name="forked", judge=partial(_played, context, forked))
+    if "reset" in context.hello.features:
+        resets = [Step(do="reset", session="a"), *units("a", 7, 2)]
+        program = moved_on(context, [*resets, Step(do="close", session="a")])
+        yield Case(name="reset", judge=partial(_as_went_on, context, program))
+        back = [Step(do="reset", session="b"), *units("b", 4, 3), *ended("b")]
+        program = [*moved_on(context, [Step(do="close", session="a")])[:-2], *back]
+        yield Case(name="then-reset", judge=partial(_played, context, program))
+    yield Case(name="not-aliased", judge=partial(_not_aliased, context))
+    yield Case(name="export-leaves-no-trace", judge=partial(_no_trace, context))
+
+
+def _early(context: Context, schedule: Schedule, count: int) -> list[Step]:
+    asked = attrs.evolve(request(context), schedule=schedule)
+    return [
+        opened("a", asked),
+        *units("a", 0, count),
+        export("a"),
+        Step(do="close", session="a"),
+        opened("b", asked),
+        take("b"),
+        *units("b", 0, 3, start=count),
+        *ended("b"),
+    ]
+
+
+def _played(context: Context, program: list[Step]) -> str | None:
+    context.need("kv_transfer")
+    return as_the_oracle(context, play(context.port, program))
+
+
+def _as_went_on(context: Context, program: list[Step]) -> str | None:
+    """The last life of the program against the same units without a move."""
+    context.need("kv_transfer")
+
+    def gone() -> list[Life]:
+        return _latter(play(context.port, went_on(context))[0])
+
+    def moved() -> list[Life]:
+        return _latter(play(context.port, program)[-1])
+
+    def judge(a: list[Life], b: list[Life]) -> str | None:
+        reason = same_lives(a, b, ("a",))
+        return reason and f"exported, then imported: {reason}"
+
+    return settled(context, gone, moved, judge, lambda a, b: same_lives(a, b, ("a",)))
+
+
+def _latter(life: Life) -> list[Life]:
+    outputs = {k: output for k, output in life.outputs.items() if k >= 3}
+    return [attrs.evolve(life, session="a", outputs=outputs)]
+
+
+def _not_aliased(context: Context) -> str | None:
+    """Neither does a step change what was exported, nor does writing to it change the session."""
+    context.need("kv_transfer")
+    script = script_of(context)
+    session = context.port.open(script.open)
+    try:
+        for unit in script.units[:3]:
+            context.port.step(session, unit)
+        state = context.port.export_kv(session)
+        before = _copy(state)
+        context.port.step(session, script.units[3])
+        changed = first_change(before, state)
+        if changed is not None:
+            return f"a later step changed the exported {changed}"
+        again = context.port.export_kv(session)
+        kept = _copy(again)
+        for array in arrays_of(again).values():
+            if array.flags.writeable:
+                array[...] = 0
+        changed = first_change(kept, context.port.export_kv(session))
+        return changed and f"writing to what was exported changed the session's {changed}"
+    finally:
+        context.port.close(session)
+
+
+def _copy(state: KvExport) -> KvExport:
+    roles = {
+        role: KvEntries(rows=e.rows.copy(), keys=e.keys.copy(), values=e.values.copy())
+        for role, e in state.roles.items()
+    }
+    extra = {name: array.copy() for name, array in state.extra.items()}
+    return KvExport(unit=state.unit, roles=roles, extra=extra)
+
+
+def _no_trace(context: Context) -> str | None:
+    """A session that is exported before every unit gives the bits of one that never is."""
+    context.need("kv_transfer")
+    script = script_of(context)
+
+    def exporting() -> Recording:
+        session = context.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit in script.units:
+                context.port.export_kv(session)
+                outputs += map(copied, context.port.step(session, unit))
+            outputs += map(copied, context.port.finish(session))
+        finally:
+            context.port.close(session)
+        return tuple(outputs)
+
+    return settled(context, lambda: context.run.stream(script), exporting, all_same, all_same)
+
+
+Damage = Callable[[KvExport], KvExport]
+
+
+def _entries(state: KvExport, change: Callable[[KvEntries], KvEntries]) -> KvExport:
+    return attrs.evolve(state, roles={role: change(e) for role, e in state.roles.items()})
+
+
+def _nan(entries: KvEntries) -> KvEntries:
+    keys = entries.keys.copy()
+    keys.reshape(-1)[keys.size // 2] = np.nan
+    return attrs.evolve(entries, keys=keys)
+
+
+DAMAGED: Final[dict[str, Damage]] = {
+    "no-roles": lambda s: attrs.evolve(s, roles={}),
+    "a-layer-less": lambda s: _entries(
+        s, lambda e: attrs.evolve(e, keys=e.keys[:-1], values=e.values[:-1])
+    ),
+    "a-head-less": lambda s: _entries(
+        s, lambda e: attrs.evolve(e, keys=e.keys[:, :-1], values=e.values[:, :-1])
+    ),
+    "rows-without-keys": lambda s: _entries(
+        s, lambda e: attrs.evolve(e, keys=e.keys[:, :, :-1], values=e.values[:, :, :-1])
+    ),
+    "narrow-heads": lambda s: _entries(
+        s, lambda e: attrs.evolve(e, keys=e.keys[..., :-1], values=e.values[..., :-1])
+    ),
+    "not-a-number": lambda s: _entries(s, _nan),
+    "narrow-rows": lambda s: _entries(s, lambda e: attrs.evolve(e, rows=e.rows[:, :-1])),
+}
+"""States that fit no session of the preset they come from (WS-CONFORMANCE-17)."""
+
+
+def bad_state(context: Context) -> Iterator[Case]:
+    """A state that does not fit is refused, and the session goes on unharmed
+    (WS-CONFORMANCE-17, WS-CONFORMANCE-4)."""
+    for name, damage in DAMAGED.items():
+        yield Case(name=name, judge=partial(_state_refused, context, damage))
+    yield Case(name="another-preset", judge=partial(_state_refused, context, None))
+
+
+def _state_refused(context: Context, damage: Damage | None) -> str | None:
+    context.need("kv_transfer")
+    script = script_of(context)
+    source = script if damage else base("tiny", "overlapped", context.dtype, units=5, forced=True)
+    state = _state_after(context, source, 2)
+    session = context.port.open(script.open)
+    outputs: list[UnitOutput] = []
+    try:
+        for unit in script.units[:2]:
+            outputs += map(copied, context.port.step(session, unit))
+        try:
+            context.port.import_kv(session, damage(state) if damage else state)
+        except Refusal:
+            pass
+        else:
+            return "the state was accepted"
+        for unit in script.units[2:]:
+            outputs += map(copied, context.port.step(session, unit))
+        outputs += map(copied, context.port.finish(session))
+    finally:
+        context.port.close(session)
+    life = Life(
+        session="a",
+        request=script.open,
+        units=list(script.units),
+        outputs={output.unit: output for output in outputs},
+    )
+    reason = as_the_oracle(context, [life])
+    return reason and f"after the refusal: {reason}"
+
+
+def _state_after(context: Context, script: Script, count: int) -> KvExport:
+    session = context.port.open(script.open)
+    try:
+        for unit in script.units[:count]:
+            context.port.step(session, unit)
+        return context.port.export_kv(session)
+    finally:
+        context.port.close(session)
+
+
+def _check(
+    stem: str,
+    clauses: tuple[str, ...],
+    cases: Callable[[Context], Iterator[Case]],
+) -> Check:
+    return Check(
+        id=f"transfer/{stem}", clauses=clauses, profile="session", tolerance="A", cases=cases
+    )
+
+
+CHECKS = (
+    _check("continues", ("WS-CONFORMANCE-17",), transfer),
+    _check("refused", ("WS-CONFORMANCE-17", "WS-CONFORMANCE-4"), bad_state),
+)
