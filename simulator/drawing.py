@@ -52,8 +52,7 @@ STYLE: Final = {
 def style() -> Iterator[None]:
     """The look of every picture, inside a ``with``."""
     with mpl.rc_context():
-        for name, value in STYLE.items():
-            mpl.rcParams[name] = value
+        mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
         yield
 
 

@@ -55,13 +55,26 @@ class Moments:
 def moments(events: Iterable[TraceEvent]) -> tuple[Moments, ...]:
     """Moments of every unit, by session in order of appearance, then by unit (WS-METRICS-3)."""
     found: dict[str, dict[int, Moments]] = {}
+    # The user's units are counted by the client, which a policy may not follow: a unit's own are
+    # those that its encoding has as causes.
+    spoken: dict[str, int] = {}
+    arrivals: dict[str, tuple[int, int]] = {}
     for event in events:
         if event.unit < 0:
+            continue
+        first = event.cause[0] if event.cause else ""
+        if event.process == "client" and event.kind is Kind.SEND:
+            spoken[event.id] = event.t_ns
+            continue
+        if event.process == "thinker" and event.kind is Kind.RECEIVE and first in spoken:
+            arrivals[event.id] = spoken.pop(first), event.end_ns
             continue
         units = found.setdefault(event.session, {})
         unit = units.get(event.unit)
         if unit is None:
             unit = units[event.unit] = Moments(session=event.session, unit=event.unit)
+        if event.kind is Kind.OBSERVE:
+            unit.captured, unit.arrived = arrivals.pop(first, (None, event.t_ns))
         _note(unit, event)
     return tuple(units[k] for units in found.values() for k in sorted(units))
 
@@ -89,8 +102,6 @@ def _note(unit: Moments, event: TraceEvent) -> None:
         # What is solved again after a response was decoded is not that response.
         if kind is not Kind.SOLVE or unit.decode is None:
             setattr(unit, _SPANS[kind], span)
-        if kind is Kind.OBSERVE and unit.arrived is None:
-            unit.arrived = event.t_ns
     elif kind is Kind.COMMIT:
         name = "performer_commit" if process == "performer" else "thinker_commit"
         setattr(unit, name, span)
@@ -119,9 +130,7 @@ def _number(value: str | int | None) -> int | None:
 def _sent(unit: Moments, event: TraceEvent, span: Span) -> None:
     # A trace may say what a message is; acknowledgements carry the number of a unit too.
     said = event.detail.get("kind")
-    if event.process == "client" and unit.captured is None:
-        unit.captured = event.end_ns
-    elif event.process == "thinker" and unit.update is not None and said in (None, "Header"):
+    if event.process == "thinker" and unit.update is not None and said in (None, "Header"):
         unit.sent = unit.sent or span
     elif event.process == "performer" and unit.solve is not None and said in (None, "Latents"):
         unit.returning = unit.returning or span
@@ -131,7 +140,5 @@ def _sent(unit: Moments, event: TraceEvent, span: Span) -> None:
 def _received(unit: Moments, event: TraceEvent) -> None:
     if event.process == "client" and unit.emitted is not None:
         unit.heard = event.end_ns
-    elif event.process == "thinker" and unit.encode is None:
-        unit.arrived = event.end_ns
     elif event.process == "thinker" and unit.returned is None:
         unit.returned = event.end_ns if unit.latents.intersection(event.cause) else None

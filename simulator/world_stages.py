@@ -94,7 +94,8 @@ class Stages:
         self._pauses = pauses
         self._busy = [False, False, False]
         self._waking = False
-        self._arrived = 0
+        self._arrived = self._said = 0
+        self._spoken: deque[str] = deque()
         self._waiting: deque[tuple[int, str]] = deque()
         self._in_work: dict[int, InWork] = {}
         self._committed_by: dict[int, str] = {}
@@ -122,6 +123,8 @@ class Stages:
     def start(self) -> None:
         """Wait for user unit 0."""
         self._queue.schedule(self._place.times.arrival(0), self._on_arrival, 0)
+        if self._place.recorder is not None:
+            self._queue.schedule(clock.unit_available_ns(0), self._speak, 0)
 
     def wake(self) -> None:
         """Something changed: begin what may begin now."""
@@ -144,10 +147,21 @@ class Stages:
             self._queue.schedule(self._place.times.arrival(unit + 1), self._on_arrival, unit + 1)
         self.wake()
 
+    def _speak(self, unit: int) -> None:
+        """The user has produced ``unit``; only traces need to know."""
+        if self._place.over or unit < self._said:
+            return
+        self._said = unit + 1
+        self._spoken.append(self._place.note("client", Kind.SEND, unit, self._queue.now, 0, ()))
+        if self._said < self._units:
+            self._queue.schedule(clock.unit_available_ns(self._said), self._speak, self._said)
+
     def _traced_arrival(self, unit: int) -> str:
-        place, now = self._place, self._queue.now
-        spoken = place.note("client", Kind.SEND, unit, now, 0, ())
-        return place.note("thinker", Kind.RECEIVE, unit, now, 0, (spoken,))
+        if unit == self._said:
+            # It takes no time to arrive, and this event came first.
+            self._speak(unit)
+        cause = self._spoken.popleft()
+        return self._place.note("thinker", Kind.RECEIVE, unit, self._queue.now, 0, (cause,))
 
     def _begin(self, _: None) -> None:
         """Begin every stage that may begin on a stream that is free."""

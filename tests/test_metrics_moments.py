@@ -71,3 +71,19 @@ def test_a_unit_given_up_and_one_without_client() -> None:
         False,
         5,
     )
+
+
+def test_user_units_that_were_left_out_do_not_shift_the_others() -> None:
+    """WS-METRICS-3: unit 1 of the session is what the user did in unit 2."""
+    trace = [
+        attrs.evolve(e, unit=e.unit - (e.unit >= 2))
+        for e in session_trace(3)
+        if e.unit != 1 and not (e.process == "client" and e.kind is Kind.SEND)
+        and not (e.process == "thinker" and e.kind is Kind.RECEIVE and e.cause[0][0] == "c")
+    ]  # fmt: skip
+    users = [e for e in session_trace(3) if e not in trace and e.unit >= 0
+             and (e.process == "client" or "client" in "".join(e.cause))
+             and e.kind in (Kind.SEND, Kind.RECEIVE)]  # fmt: skip
+    found = moments(sorted_trace([*{e.id: e for e in [*trace, *users]}.values()]))
+    assert [unit.unit for unit in found if unit.encode is not None] == [0, 1]
+    assert found[1].captured == 3 * T * MS

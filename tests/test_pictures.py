@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from trace_world import MS, STAGES, T, session_trace
 
 from simulator.drawing import UNIT_COLOURS, ink_on, save, unit_colour
@@ -97,7 +97,7 @@ def test_any_units_of_any_session_can_be_shown() -> None:
     assert spans(shown, 3)[lane("client", "user's unit")] == (0, T * MS)
     for wrong in ({"session": "u"}, {"first": 9}):
         with pytest.raises(ConfigError):
-            picture(session_trace(2), **wrong)  # type: ignore[arg-type]
+            picture(session_trace(2), **wrong)
 
 
 def test_a_trace_without_client_and_with_faults() -> None:
@@ -141,7 +141,7 @@ def test_one_trace_over_another() -> None:
     """Both in each lane, and their first units arrive at one place."""
     real: list[TraceEvent] = [e for e in session_trace(3) if e.process != "client"]
     figure = gantt(picture(session_trace(3)), below=picture(real), names=("simulated", "real"))
-    places = [patch.get_xy() for patch in figure.axes[0].patches if hasattr(patch, "get_xy")]
+    places = [patch.get_xy() for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
     encode = sorted({round(float(x), 6) for x, y in places if abs(y - 1.63) < 0.01})
     below = sorted({round(float(x), 6) for x, y in places if abs(y - 2.0) < 0.01})
     assert encode == below
@@ -160,7 +160,10 @@ def test_waterfall_bars_are_as_long_as_their_sums() -> None:
     """Stacked without a gap; parts that are nowhere have no colour."""
     rows = {"a": {"x": 1e6, "y_z": 2e6, "never": 0}, "b": {"x": 3e6, "y_z": 0, "never": 0}}
     figure = waterfall_bars(rows)
-    ends = {(p.get_y(), round(p.get_x() + p.get_width(), 9)) for p in figure.axes[0].patches}
+    ends = {
+        (p.get_y(), round(p.get_x() + p.get_width(), 9))
+        for p in figure.axes[0].patches if isinstance(p, Rectangle)
+    }  # fmt: skip
     assert {end for y, end in ends if y < 0.5} == {1.0, 3.0}
     assert {end for y, end in ends if y > 0.5} == {3.0}
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["x", "y z"]
