@@ -45,7 +45,7 @@ PARTS: Final[tuple[Part, ...]] = (
 
 DTYPES: Final[tuple[DType, ...]] = ("float32", "float64", "bfloat16", "float16")
 OPTIONAL_FEATURES: Final = frozenset(
-    {"midpoint", "media", "offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
+    {"load", "midpoint", "media", "offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
 )
 """What a conformant port may answer `Unsupported` to (WS-CONFORMANCE-3)."""
 
