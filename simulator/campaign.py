@@ -28,7 +28,7 @@ SOMETIMES: Final = (
     "resync", "performer-suspected", "window-full", "offer-refused", "client-stalled",
     "client-full", "sends SliceNack", "sends LatentsNack",
     *(event.value for event in (
-        Event.OTHER_SESSION, Event.STALE_EPOCH, Event.FUTURE_EPOCH, 
+        Event.OTHER_SESSION, Event.STALE_EPOCH, Event.FUTURE_EPOCH,
         Event.OPEN_AGAIN, Event.OPEN_OTHER, Event.SOLVED_STALE, Event.EXPORTED_STALE,
         Event.PART_AGAIN, Event.SLICE_AGAIN, Event.SLICE_GAP, Event.SLICE_CONFLICT,
         Event.SLICE_MISFIT, Event.ACK_LATE, Event.ACK_WRONG, Event.NACK_LATE, Event.NACK_EARLY,

@@ -86,6 +86,7 @@ def setup_of(seed: int, index: int, rates: Mapping[FaultKind, float], machines: 
         faults=draw(rng, swarm(rng, hotter), units=units, sessions=SESSIONS),
         window=None if schedule == "sequential" else rng.choice((None, None, 3)),
         parts=rng.choice((1, 1, 1, 2)),
+        detector=rng.random() < 1 / 2,
         machines=machines,
     )
 

@@ -73,7 +73,7 @@ kinds ``at`` is an instant in ns."""
 RATES: Final[Mapping[FaultKind, float]] = {
     K.PAUSE: 0.004, K.CRASH: 0.002, K.RESTART: 0.002, K.LATE: 0.01, K.DROP: 0.02,
     K.DUPLICATE: 0.02, K.CORRUPT: 0.01, K.REORDER: 0.02, K.CLOG: 0.003, K.PARTITION: 0.002,
-    K.SKEW: 0.002, K.BURST: 0.004, K.STALL: 0.002, K.STRAY: 0.005, K.TAMPER: 0.0005,
+    K.SKEW: 0.002, K.BURST: 0.004, K.STALL: 0.002, K.STRAY: 0.005, K.TAMPER: 0.0015,
     K.RUSH: 0.004, K.SUSPECT: 0.002,
 }  # fmt: skip
 """Faults a unit, on average, that ``all`` stands for."""
@@ -185,6 +185,10 @@ def _times(rng: random.Random, mean: float) -> int:
 MESSAGES_PER_UNIT: Final = 2
 """A slice and an acknowledgement each way, when nothing goes wrong."""
 
+AT_THE_ENDS: Final = 1 / 8
+FEW_MESSAGES: Final = 8
+"""Sessions are opened and closed by a few messages; this part of the faults is meant for those."""
+
 _UNIT = clock.UNIT_NS
 LENGTHS: Final[Mapping[FaultKind, tuple[int, int]]] = {
     K.PAUSE: (_UNIT // 8, 6 * _UNIT), K.CRASH: (_UNIT // 8, 8 * _UNIT), K.RESTART: (0, 0),
@@ -199,11 +203,14 @@ LENGTHS: Final[Mapping[FaultKind, tuple[int, int]]] = {
 
 def _drawn(rng: random.Random, kind: FaultKind, session: int, units: int) -> Fault:
     span = units * (MESSAGES_PER_UNIT if kind in MESSAGE_KINDS else clock.UNIT_NS)
+    first = 0
+    if kind in MESSAGE_KINDS and rng.random() < AT_THE_ENDS:
+        first, span = rng.choice((0, span)), FEW_MESSAGES
     return Fault(
         kind=kind,
         session=session,
         where=rng.choice(WHERE[kind]),
-        at=rng.randrange(span),
+        at=first + rng.randrange(span),
         amount=rng.randint(*LENGTHS[kind]),
     )
 

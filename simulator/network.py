@@ -89,7 +89,12 @@ class Wire:
 
     def _arrive(self, letter: Letter) -> None:
         self.delivered += 1
-        if letter.tampered and needs_its_payload(letter.message, self._known_up_to()):
+        message = letter.message
+        if (
+            letter.tampered
+            and not isinstance(message, Corrupt)
+            and needs_its_payload(message, self._known_up_to())
+        ):
             letter = letter._replace(message=CORRUPT, tampered=False)
         self._deliver(letter)
 

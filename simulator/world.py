@@ -46,13 +46,15 @@ class Setup:
     """All that a run is a function of (WS-FAULTS-3).
 
     ``window``: slices ahead of the responses, None for 1 + λ. ``parts``: messages a slice is cut
-    into. ``machines``: the true pair, or one with a seeded defect.
+    into. ``detector``: the thinker takes a long silence for a lost performer; without it only
+    hellos and resends help. ``machines``: the true pair, or one with a seeded defect.
     """
 
     scenario: Scenario
     faults: Schedule = ()
     window: int | None = None
     parts: int = 1
+    detector: bool = True
     machines: Machines = Machines()
 
 
@@ -122,7 +124,7 @@ class _World:
             recorder=self.recorder,
             control_ns=min(CONTROL_NS, scenario.stages.comm.typical_ns),
             resend_ns=RESEND_UNITS * self.unit_ns,
-            lost_after_ns=LOST_AFTER * RESEND_UNITS * self.unit_ns,
+            lost_after_ns=LOST_AFTER * RESEND_UNITS * self.unit_ns if setup.detector else None,
         )
         return Session(
             place,

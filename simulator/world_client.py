@@ -39,6 +39,8 @@ class WorldClient:
         self._deadline_ns = scenario.slo.deadline_ns
         self._unread = 0
         self._heard_ns = 0
+        self._due_ns: int | None = None
+        self._video_end_ns = 0
         self.latencies = Counter[int]()
         self.misses = 0
         self.cost = Cost()
@@ -62,11 +64,23 @@ class WorldClient:
             place.marks["client-stalled"] += 1
             place.queue.schedule(reads_at, self._read, None)
         if place.recorder is not None:
-            detail = {} if effort.video else {"video": False}
+            detail = {**self._account(unit, effort.video), "video": effort.video}
             sent = place.note("thinker", Kind.EMIT, unit, now, 0, (cause,), detail)
             down_ns = int(self._down.times_ns(self._down_key, unit, 1)[0, 0])
             self._heard_ns = max(self._heard_ns, now + down_ns)
             place.note("client", Kind.RECEIVE, unit, self._heard_ns, 0, (sent,))
+
+    def _account(self, unit: int, video: bool) -> dict[str, int]:
+        """When the response was due, how long the picture stood still for it, and how far sound
+        and picture are (WS-TRACE-12, WS-TRACE-13)."""
+        now = self._place.queue.now
+        due = now if self._due_ns is None else self._due_ns
+        gap = max(0, now - due)
+        self._due_ns = due + gap + clock.UNIT_NS
+        audio_end = clock.unit_available_ns(unit)
+        self._video_end_ns = audio_end if video else self._video_end_ns
+        return {"deadline_ns": due, "gap_ns": gap, "audio_end_ns": audio_end,
+                "video_end_ns": self._video_end_ns}  # fmt: skip
 
     def _read(self, _: None) -> None:
         self._unread -= 1

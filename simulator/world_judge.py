@@ -61,6 +61,7 @@ class Judge:
         self.kv_len = 0
         self._held: list[Header] = []
         self._begun = False
+        self._first = PREFILL_UNIT
         self._solving = PREFILL_UNIT
 
     # The thinker.
@@ -133,6 +134,12 @@ class Judge:
         self._forget()
         self._asked.pop("performer", None)
 
+    @property
+    def recent_slices(self) -> range:
+        """Units of the newest window + 1 slices in the performer's cache."""
+        oldest = max(self._first, self._appended - self._terms.window)
+        return range(oldest, self._appended + 1 if self._begun else oldest)
+
     def held(self, header: Header) -> None:
         """A part that will be used is of this session and epoch, and what the thinker made."""
         if header.session != self._terms.session:
@@ -163,7 +170,7 @@ class Judge:
         if effect.kv_len != self.kv_len:
             raise self.broken("append", f"length {effect.kv_len}, not {self.kv_len}")
         if not self._begun:
-            self._begun, self._solving = True, unit
+            self._begun, self._first, self._solving = True, unit, unit
         self._appended = unit
         self._held = []
 

@@ -142,6 +142,11 @@ class WorldPerformer(Side[Performer]):
         else:
             super().on_timer()
 
+    @property
+    def remembered(self) -> range:
+        """The newest window + 1 slices of the epoch (WS-EXCHANGE-7)."""
+        return self._judge.recent_slices
+
     def check(self) -> None:
         """The state stays small (WS-EXCHANGE-11)."""
         self._judge.performer_bounded(self.state)

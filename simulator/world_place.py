@@ -30,10 +30,10 @@ class Place:
 
     ``marks``: how often each named state was reached. ``control_ns``: what a message without a
     payload takes. ``resend_ns``, ``lost_after_ns``: silence after which a side resends, and after
-    which the thinker takes the performer for lost. ``efforts``: what responses under way are worth,
-    where a policy gave them less than everything. ``ended_ns``: when a side was closed
-    or a response decoded last. ``over``: nothing of this session happens any
-    more; ``outcome`` then says how it ended.
+    which the thinker takes the performer for lost, None for never. ``efforts``: what responses
+    under way are worth, where a policy gave them less than everything. ``ended_ns``: when a side
+    was closed or a response decoded last. ``over``: nothing of this session happens any more;
+    ``outcome`` then says how it ended.
     """
 
     index: int
@@ -47,7 +47,7 @@ class Place:
     recorder: Recorder | None
     control_ns: int
     resend_ns: int
-    lost_after_ns: int
+    lost_after_ns: int | None
     efforts: dict[int, Effort] = attrs.field(factory=dict)
     thinker_closed: bool = False
     ended_ns: int = 0

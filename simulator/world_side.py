@@ -12,12 +12,13 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 
-from simulator.network import CORRUPT, Letter, Wire
+from simulator.network import Letter, Wire
 from simulator.world_place import Place
+from simulator.world_tampering import contradicts
 from simulator.world_times import Pauses
 from spec.errors import ExchangeError
 from spec.exchange import step
-from spec.exchange_effects import Drop, Effect, Fail, Input, Send, Timer
+from spec.exchange_effects import Corrupt, Drop, Effect, Fail, Input, Send, Timer
 from spec.exchange_events import Event, Phase
 from spec.exchange_machine import Machine, State
 from spec.exchange_message import LatentsAck, LatentsNack, Message, SliceAck, SliceNack
@@ -85,6 +86,11 @@ class Side(ABC, Generic[S]):
     def check(self) -> None:
         """Judge the size of the state."""
 
+    @property
+    @abstractmethod
+    def remembered(self) -> range:
+        """Units whose slices (or latents) must still be known by their digests (WS-EXCHANGE-7)."""
+
     def takes(self, _letter: Letter) -> bool:
         """False for a letter that is left unread for now."""
         return True
@@ -114,28 +120,35 @@ class Side(ABC, Generic[S]):
             self._cause = (self.note(Kind.RECEIVE, unit, detail=detail),)
         if not self.takes(letter):
             return
-        if (letter.stray or letter.tampered) and letter.message is not CORRUPT:
-            self._take_wrong(letter)
+        if (letter.stray or letter.tampered) and not isinstance(letter.message, Corrupt):
+            self._take_wrong(letter, letter.message)
         else:
             self.feed(letter.message)
         if self._useful:
             self._heard_ns = self._queue.now
 
-    def _take_wrong(self, letter: Letter) -> None:
+    def _take_wrong(self, letter: Letter, message: Message) -> None:
         """What is not for us, or wrong, changes nothing, or ends the session with the right blame
         (WS-FAULTS-6)."""
-        before = self.state
+        before, remembered = self.state, self.remembered
         self._in_doubt = letter.tampered
-        self.feed(letter.message)
+        self.feed(message)
         self._in_doubt = False
         after = self.state
         if after.phase is Phase.FAILED:
             return
+        if (
+            letter.tampered
+            and before.phase in _OPEN_PHASES
+            and getattr(message, "epoch", -1) == before.epoch
+            and contradicts(message, self.place.terms, remembered)
+        ):
+            raise self._judge.broken("refusal", f"excuses a wrong {type(message).__name__}")
         same = attrs.evolve(after, phase=before.phase) == before
         if letter.stray and after != before:
-            raise self._judge.broken("isolation", f"moved by a {type(letter.message).__name__}")
+            raise self._judge.broken("isolation", f"moved by a {type(message).__name__}")
         if not same or after.phase not in (before.phase, Phase.GAP):
-            raise self._judge.broken("refusal", f"takes a wrong {type(letter.message).__name__}")
+            raise self._judge.broken("refusal", f"takes a wrong {type(message).__name__}")
 
     def feed(self, given: Input) -> None:
         """Step the machine and carry out its effects in order (WS-EXCHANGE-6)."""

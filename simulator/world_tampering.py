@@ -21,7 +21,7 @@ from spec.exchange_message import (
     SliceAck,
     SliceNack,
 )
-from spec.exchange_terms import DTYPE_BYTES
+from spec.exchange_terms import DTYPE_BYTES, Terms, latents_bytes
 
 FAR: Final = 1 << 20
 """Units beyond anything that a session can be at."""
@@ -93,8 +93,31 @@ def _latents(message: Latents, variant: int) -> Latents:
             return attrs.evolve(message, digest=_FOREIGN_DIGEST)
 
 
+def contradicts(message: Message, terms: Terms, remembered: range) -> bool:
+    """True for a tampered message that no state of the receiver excuses: in the epoch that is
+    open, it ends the session (WS-EXCHANGE-6).
+
+    Args:
+        remembered: units whose slices (or latents) the receiver still knows by their digests.
+    """
+    match message:
+        case Header(unit=unit, dtype=dtype, digest=value):
+            other = value == _FOREIGN_DIGEST and unit in remembered
+            return other or unit >= FAR or dtype != terms.dtype
+        case Latents(unit=unit, byte_count=byte_count, digest=value):
+            other = value == _FOREIGN_DIGEST and unit in remembered
+            return other or unit >= FAR or byte_count != latents_bytes(terms)
+        case SliceNack(unit=unit) | LatentsAck(unit=unit):
+            return unit >= FAR
+        case _:
+            return False
+
+
 def needs_its_payload(message: Message, known_up_to: int) -> bool:
     """True for another digest of a slice or of latents that the receiver does not have yet: only
     the payload could tell that it is wrong, and it would (WS-EXCHANGE-8)."""
-    foreign = isinstance(message, Header | Latents) and message.digest == _FOREIGN_DIGEST
-    return foreign and message.unit > known_up_to
+    return (
+        isinstance(message, Header | Latents)
+        and message.digest == _FOREIGN_DIGEST
+        and message.unit > known_up_to
+    )

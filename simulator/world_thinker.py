@@ -179,6 +179,12 @@ class WorldThinker(Side[Thinker], Exchanging):
         elif isinstance(message, Open):
             self._judge.opened(message)
 
+    @property
+    def remembered(self) -> range:
+        """The newest window + 1 responses (WS-EXCHANGE-9)."""
+        decoded = self._judge.decoded
+        return range(max(0, decoded - self.place.terms.window), decoded + 1)
+
     def check(self) -> None:
         """The state stays small (WS-EXCHANGE-11)."""
         self._judge.thinker_bounded(self.state)
@@ -213,7 +219,9 @@ class WorldThinker(Side[Thinker], Exchanging):
     def on_timer(self) -> None:
         """After a long silence the performer is taken for lost (WS-EXCHANGE-10)."""
         now = self._queue.now
-        if now - max(self._heard_ns, self._suspected_ns) >= self.place.lost_after_ns:
+        lost_after_ns = self.place.lost_after_ns
+        silent_ns = now - max(self._heard_ns, self._suspected_ns)
+        if lost_after_ns is not None and silent_ns >= lost_after_ns:
             self._suspected_ns = now
             self.place.marks["performer-suspected"] += 1
             self.feed(PeerLost())
