@@ -3,7 +3,7 @@
     python scripts/look_at_report.py DIR/report.html OUT
 
 Needs Debian's ``chromium`` on the path; CI does not, which tests the structure of the page instead
-(`tests/test_conformance_page.py`). Prints the width of the page beside that of the window and exits
+(`tests/test_report_browser.py`). Prints the width of the page beside that of the window and exits
 with 1 when the page is wider: then one would have to scroll sideways to read it.
 """
 

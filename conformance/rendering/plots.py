@@ -123,7 +123,7 @@ def _curve(number: int, case_id: str, series: Drift, verdict: Verdict) -> Pictur
         axes.yaxis.set_major_formatter(PLAIN)
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("unit")
-        axes.set_ylabel(f"error of {series.tensor}")
+        axes.set_ylabel(f"error of {one_line(series.tensor, 40)}")
         axes.legend(frameon=False, loc="best")
 
     caption = f"{case_id}, {series.tensor}: {verdict.value}, at most {series.ratio:.3g} × budget"
