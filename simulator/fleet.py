@@ -101,7 +101,7 @@ class FleetRun:
         """Sessions leave, come, are let in, give up and are cut (WS-FLEET-6)."""
         ended = self._occupancy.end(number)
         first = self._arrivals.first
-        arrived = self._arrivals.take(number)
+        arrived = self._arrivals.take(number, sum(self.present))
         came = np.stack((np.arange(first, first + arrived), np.full(arrived, number)))
         queue = np.concatenate((self._queue, came), axis=1)
         admitted = self._let_in(queue[0], number)

@@ -22,6 +22,9 @@ from spec import clock
 CHUNK: Final = 1 << 16
 """Gaps drawn at a time."""
 
+CHANCE_ONE: Final = 1 << 32
+"""Resolution of the probability that an idle user comes in a round."""
+
 FACTOR_ONE: Final = 1 << 20
 """Resolution of a round's rate relative to the mean rate."""
 
@@ -39,14 +42,29 @@ class ArrivalProcess:
         mean_length = Fraction(int(lengths.sum()), QUANTILES)
         mean_gap = Fraction(int(gaps.sum()), QUANTILES)
         self._rate = round(fleet.arrivals.sessions / mean_length * mean_gap)
+        self._users = fleet.arrivals.users
+        if self._users:
+            self._chance = round(CHANCE_ONE * fleet.arrivals.load_per_idle_user / mean_length)
         self._points = np.zeros(0, np.int64)
         self._next_gap, self._last_point, self._until = 0, 0, 0
         self.first = 0
         """Number of the next session."""
 
-    def take(self, round_: int) -> int:
+    def take(self, round_: int, present: int) -> int:
         """How many sessions come in round ``round_``, called for 0, 1, ... in turn: sessions
-        ``first``, ... of before the call."""
+        ``first``, ... of before the call. ``present``: sessions there or waiting, which matter to a
+        closed crowd only."""
+        count = self._of_users(round_, present) if self._users else self._of_rate(round_)
+        self.first += count
+        return count
+
+    def _of_users(self, round_: int, present: int) -> int:
+        """Each of the idle users comes with the same probability."""
+        words = self._gap_stream.words(round_ * self._users, max(self._users - present, 0))
+        return int((share(words, CHANCE_ONE) < self._chance).sum())
+
+    def _of_rate(self, round_: int) -> int:
+        """Points of the unit-rate process up to what the rate has come to."""
         self._until += self._rate * self._factor.of(round_) >> 20
         while self._last_point <= self._until:
             words = self._gap_stream.words(self._next_gap, CHUNK)
@@ -55,7 +73,6 @@ class ArrivalProcess:
             self._next_gap, self._last_point = self._next_gap + CHUNK, int(points[-1])
         count = int(np.searchsorted(self._points, self._until, side="right"))
         self._points = self._points[count:]
-        self.first += count
         return count
 
     def lengths(self, first: int, count: int) -> Ints:
@@ -79,7 +96,7 @@ class Rate:
     def of(self, round_: int) -> int:
         """The factor of ``round_``, called for 0, 1, ... in turn."""
         arrivals = self._arrivals
-        if arrivals.kind == "poisson":
+        if arrivals.kind in ("poisson", "users"):
             return FACTOR_ONE
         if arrivals.kind == "diurnal":
             turn = round_ * clock.UNIT_NS % arrivals.period_ns / arrivals.period_ns

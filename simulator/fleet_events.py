@@ -115,7 +115,8 @@ class EventFleet:
             ended += len(pair.sessions) - len(staying)
             pair.sessions = staying
         first = self._arrivals.first
-        lengths = self._arrivals.lengths(first, self._arrivals.take(number)).tolist()
+        present = len(self._waiting) + sum(len(pair.sessions) for pair in self._pairs)
+        lengths = self._arrivals.lengths(first, self._arrivals.take(number, present)).tolist()
         for i, units in enumerate(lengths, start=first):
             self._waiting.append(Session(self._first + i, number, units))
         admitted = [s for s in self._waiting if self._let_in(s, number, 0)]

@@ -50,6 +50,7 @@ def exponential_gaps() -> Ints:
     return table(lambda q: -GAP_ONE * math.log1p(-q))
 
 
+@functools.cache
 def jitter_factors(spread: Fraction) -> Ints:
     """Lognormal with mean 1 and standard deviation ``spread``, in units of 1 / `JITTER_ONE`."""
     return table(lognormal(JITTER_ONE, float(spread)))
@@ -62,6 +63,7 @@ def lognormal(mean: float, spread: float) -> Callable[[float], float]:
     return lambda q: mean * math.exp(normal.inv_cdf(q)) if normal else mean
 
 
+@functools.cache
 def length_units(lengths: Lengths) -> Ints:
     """Session lengths in units, at least 1 and at most the longest (WS-FLEET-7)."""
     mean, spread = lengths.mean_ns / clock.UNIT_NS, float(lengths.spread)

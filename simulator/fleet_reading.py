@@ -130,6 +130,8 @@ def read_arrivals(table: Table) -> Arrivals:
     if kind == "diurnal":
         extra["swing"] = share(table, "swing", Fraction(1, 2))
         extra["period_ns"] = seconds(table, "period_s", clock.UNIT_NS, DAY_S * SECOND_NS)
+    if kind == "users":
+        extra["users"] = table.of_type("users", int, 0)
     table.done()
     return Arrivals(kind=kind, sessions=sessions, **extra)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from spec.roofline import Plan
 
 SECOND_NS: Final = 1_000_000_000
 
-ArrivalKind = Literal["poisson", "bursty", "diurnal"]
+ArrivalKind = Literal["poisson", "bursty", "diurnal", "users"]
 LengthKind = Literal["exponential", "constant", "uniform", "lognormal"]
 Memory = Literal["longest", "present"]
 """``longest``: a session holds, from its start, the memory of the longest one. ``present``: it is
@@ -36,7 +36,8 @@ class Arrivals:
     ``sessions``: the mean number of sessions at a time, if nobody were refused.
     ``bursty``: calm and burst in turn, each of random length around its mean; during a burst
     arrivals come ``burst_factor`` times as often. ``diurnal``: a sine of relative height ``swing``
-    and length ``period_ns``, from its middle upwards.
+    and length ``period_ns``, from its middle upwards. ``users``: a closed crowd of so many, of whom
+    those who are not there come at random, so often that ``sessions`` of them would be there.
     """
 
     kind: ArrivalKind
@@ -46,10 +47,19 @@ class Arrivals:
     calm_ns: int = 0
     swing: Fraction = Fraction(0)
     period_ns: int = 0
+    users: int = 0
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.sessions <= MAX_SESSIONS:
             raise ConfigError("sessions", self.sessions, f"1 to {MAX_SESSIONS}")
+        if self.kind == "users" and not self.sessions < self.users <= MAX_SESSIONS:
+            allowed = f"more than the {self.sessions} sessions, at most {MAX_SESSIONS}"
+            raise ConfigError("users", self.users, allowed)
+
+    @property
+    def load_per_idle_user(self) -> Fraction:
+        """Mean length of a session / mean time between two of one user (WS-FLEET-11)."""
+        return Fraction(self.sessions, self.users - self.sessions)
 
 
 @attrs.frozen(kw_only=True)

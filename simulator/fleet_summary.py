@@ -33,8 +33,8 @@ class FleetSummary:
 
     ``sessions_offered``: at a time, if nobody were refused; ``sessions_mean``: served.
     ``places_per_pair``: sessions of a pair if each may grow to the longest, 0 where admission goes
-    by what is present and none could. ``sessions``: how many went each way. ``erlang_b``: the
-    closed form's blocking, None where it does not apply (WS-FLEET-11).
+    by what is present and none could. ``sessions``: how many went each way. ``blocking_expected``:
+    the closed form's blocking, None where none applies (WS-FLEET-11).
     """
 
     fleet: str
@@ -53,7 +53,7 @@ class FleetSummary:
     sessions: dict[str, int]
     promises: tuple[Promise, ...]
     latency_ms: Latency
-    erlang_b: float | None
+    blocking_expected: float | None
     mean_wait_ms: float
     memory_bytes: dict[str, int]
     busy: dict[str, float]
@@ -91,7 +91,7 @@ def fleet_summary(fleet: Fleet, result: FleetResult) -> FleetSummary:
             p99=latencies.percentile_ns(Fraction(99, 100)) / MS,
             max=latencies.largest_ns / MS,
         ),
-        erlang_b=blocking_expected(fleet, result),
+        blocking_expected=blocking_expected(fleet, result),
         mean_wait_ms=result.wait_ns / max(result.admitted, 1) / MS,
         memory_bytes={
             "device": plan.device.memory_bytes,
@@ -109,14 +109,20 @@ def fleet_summary(fleet: Fleet, result: FleetResult) -> FleetSummary:
 
 
 def blocking_expected(fleet: Fleet, result: FleetResult) -> float | None:
-    """Erlang B of the places of all pairs, or of one where a session asks one pair only; None where
-    arrivals are not Poisson, places not fixed, or sessions wait (WS-FLEET-11)."""
-    admission, load = fleet.admission, fleet.arrivals.sessions
-    if fleet.arrivals.kind != "poisson" or admission.memory != "longest" or admission.patience_ns:
+    """The closed form's blocking (WS-FLEET-11): Erlang B of the places of all pairs, or of one
+    where a session asks one pair only; Engset of a closed crowd. None where rates vary, places are
+    not fixed, or sessions wait."""
+    admission, arrivals = fleet.admission, fleet.arrivals
+    fixed = admission.memory == "longest" and not admission.patience_ns
+    places, lot = result.limits.places, admission.placement == "random"
+    if not fixed or arrivals.kind not in ("poisson", "users"):
         return None
-    if admission.placement == "random":
-        return erlang.erlang_b(load / result.pairs, result.limits.places)
-    return erlang.erlang_b(load, result.limits.places * result.pairs)
+    if arrivals.kind == "users":
+        load = float(arrivals.load_per_idle_user)
+        return None if lot else erlang.engset(arrivals.users, load, places * result.pairs)
+    if lot:
+        return erlang.erlang_b(arrivals.sessions / result.pairs, places)
+    return erlang.erlang_b(arrivals.sessions, places * result.pairs)
 
 
 def in_numbers(made: Bill) -> dict[str, float | str]:

@@ -40,9 +40,13 @@ class Line:
     session: int
     history: int
 
-    def at(self, sessions: Ints | int, history: Ints | int) -> Ints | int:
-        """Its value for S and K."""
-        return self.fixed + self.session * sessions + self.history * history
+    def at(self, sessions: Ints, history: Ints) -> Ints:
+        """Its value for S and K: int64 of their shape."""
+        value: Ints = sessions * self.session
+        if self.history:
+            value += history * self.history
+        value += self.fixed
+        return value
 
     def plus(self, other: Line) -> Line:
         """The sum of two lines."""
@@ -62,9 +66,11 @@ class Stage:
         """Time for S sessions of K units in all, int64 of their shape; 0 without a session."""
         fs = self.line.at(sessions, history)
         for one, other in self.larger:
-            fs = fs + np.maximum(one.at(sessions, history), other.at(sessions, history))
-        time: Ints = -(-np.asarray(fs) // FS_PER_NS)
-        return np.where(sessions > 0, time, 0)
+            fs += np.maximum(one.at(sessions, history), other.at(sessions, history))
+        fs += FS_PER_NS - 1
+        fs //= FS_PER_NS
+        fs *= sessions > 0
+        return fs
 
 
 @attrs.frozen(kw_only=True)
@@ -85,8 +91,10 @@ class BatchTimes:
     def comm_ns(self, sessions: Ints, before: Ints) -> Ints:
         """Slices of the batch one way and latents of the ``before`` sessions of the last one the
         other, whichever takes longer (WS-COST-8)."""
-        fs = np.maximum(self.slice_fs * sessions, self.latents_fs * before)
-        return -(-fs // FS_PER_NS)
+        fs: Ints = np.maximum(self.slice_fs * sessions, self.latents_fs * before)
+        fs += FS_PER_NS - 1
+        fs //= FS_PER_NS
+        return fs
 
 
 def batch_times(plan: Plan, sessions: int, history: int) -> BatchTimes:
@@ -145,12 +153,12 @@ def folded(passes: Iterable[tuple[Line, Line]], sessions: int, history: int) -> 
     A linear function that is not negative at the corners of a rectangle is so everywhere in it.
     """
     total, crossing = Line(0, 0, 0), list[tuple[Line, Line]]()
-    corners = [(s, k) for s in (1, sessions) for k in (0, history)]
+    corners = np.array([(s, k) for s in (1, sessions) for k in (0, history)], np.int64).T
     for one, other in passes:
-        signs = [one.at(*corner) >= other.at(*corner) for corner in corners]
-        if all(signs):
+        signs = one.at(*corners) >= other.at(*corners)
+        if signs.all():
             total = total.plus(one)
-        elif not any(signs):
+        elif not signs.any():
             total = total.plus(other)
         else:
             crossing.append((one, other))

@@ -121,11 +121,12 @@ def show(result: FleetSummary, console: Console) -> None:
         table.add_row(name.replace("_", " "), f"{count:,}")
     console.print(table)
     console.print(promise_table(result.promises))
-    closed = "does not apply" if result.erlang_b is None else f"{result.erlang_b:.4%}"
+    expected = result.blocking_expected
+    closed = "none applies" if expected is None else f"{expected:.4%}"
     latency, memory, busy = result.latency_ms, result.memory_bytes, result.busy
     table = numbers("", "")
     for name, value in (
-        ("blocking by Erlang B", closed),
+        ("blocking by closed form", closed),
         ("model-side latency p50, p99, max",
          f"{latency.p50:,.1f}, {latency.p99:,.1f}, {latency.max:,.1f} ms"),
         ("memory of a device: mean, peak, all",
