@@ -47,6 +47,7 @@ class Session:
     emitted: int = -1
     in_flight: int = 0
     given_up: set[int] = attrs.field(factory=set)
+    ended: bool = False
     busy: dict[str, Row] = attrs.field(factory=dict)
     deadline_ns: int | None = None
     due_unit: int = 0
@@ -91,7 +92,9 @@ class Session:
         unit = row[6]
         last, self.observed, self.observation = self.observed, unit, row
         self.in_flight += 1
-        if unit <= last:
+        if self.ended:
+            self.say(10, row, f"observes unit {unit} after the session was given up")
+        elif unit <= last:
             self.say(10, row, f"observes unit {unit} after unit {last}")
         elif not self._accounted(last, unit):
             self.say(10, row, f"observes unit {unit} after unit {last}, none given up between")
@@ -100,9 +103,13 @@ class Session:
             self.say(11, row, f"{self.in_flight} units observed and not decoded, {allowed}")
 
     def give_up(self, row: Row) -> None:
-        """A drop that names a unit and its policy accounts for the unit (WS-TRACE-10)."""
+        """A drop that states a policy accounts for its unit; without a unit, for all that the
+        session still owes, which ends it (WS-TRACE-10)."""
         unit = row[6]
-        if unit < 0 or type(row[9].get("policy")) is not str:
+        if type(row[9].get("policy")) is not str:
+            return
+        if unit < 0:
+            self.ended = True
             return
         if unit in self.given_up or unit <= self.emitted:
             self.say(10, row, f"gives up unit {unit}, which was emitted or given up before")
@@ -178,7 +185,9 @@ class Session:
 
     def over(self) -> None:
         """At the end of a whole trace every observed unit is accounted for (WS-TRACE-10)."""
-        if self.observation is not None and not self._accounted(self.emitted, self.observed + 1):
+        if self.ended or self.observation is None:
+            return
+        if not self._accounted(self.emitted, self.observed + 1):
             first = next(k for k in range(self.emitted + 1, self.observed + 1)
                          if k not in self.given_up)  # fmt: skip
             self.say(10, self.observation, f"unit {first} is neither emitted nor given up")
