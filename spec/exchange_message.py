@@ -6,11 +6,13 @@ of the machines to say. Source: design §9 (CHOICE).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
+from spec.errors import ExchangeError
 from spec.exchange_terms import (
     DTYPE_BYTES,
     PROTOCOL_VERSION,
@@ -25,7 +27,7 @@ from spec.exchange_terms import (
 from spec.layout import PREFILL_UNIT
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Message:
     """What every message carries: whose session it is and which protocol it speaks.
 
@@ -37,30 +39,57 @@ class Message:
     session: str
 
     def __attrs_post_init__(self) -> None:
-        require(self.version == PROTOCOL_VERSION, "version", self.version, str(PROTOCOL_VERSION))
-        require(
-            SESSION_NAME.fullmatch(self.session) is not None,
-            "session",
-            self.session,
-            "1 to 64 of A-Z a-z 0-9 . _ : -",
-        )
+        if self.version != PROTOCOL_VERSION:
+            raise ExchangeError("version", self.version, str(PROTOCOL_VERSION))
+        _session_name(self.session)
         self.check()
 
     def check(self) -> None:
         """Refuse field values outside their domain."""
 
 
+# Messages are made and checked for every unit, so what is allowed is put into words only where it
+# is needed.
+
+
+@functools.lru_cache(maxsize=1024)
+def _session_name(session: str) -> None:
+    allowed = "1 to 64 of A-Z a-z 0-9 . _ : -"
+    require(SESSION_NAME.fullmatch(session) is not None, "session", session, allowed)
+
+
 def _at_least(message: Message, lowest: int, *names: str) -> None:
     for name in names:
         value = getattr(message, name)
-        require(value >= lowest, name, value, f"at least {lowest}")
+        if value < lowest:
+            raise ExchangeError(name, value, f"at least {lowest}")
 
 
 def _sha256(what: str, value: str) -> None:
-    require(SHA256_HEX.fullmatch(value) is not None, what, value, "64 lower-case hex digits")
+    if SHA256_HEX.fullmatch(value) is None:
+        raise ExchangeError(what, value, "64 lower-case hex digits")
 
 
-@attrs.frozen(kw_only=True)
+def _dtype(value: str) -> None:
+    if value not in DTYPE_BYTES:
+        raise ExchangeError("dtype", value, ", ".join(sorted(DTYPE_BYTES)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _token_count(segments: Segments) -> int:
+    for name, tokens in segments:
+        require(name in ("P", "O", "L", "Z"), "segment", name, "P, O, L, Z")
+        require(tokens >= 0, f"tokens of segment {name}", tokens, "at least 0")
+    return sum(tokens for _, tokens in segments)
+
+
+def _range(what: str, value: Range) -> None:
+    a, b = value
+    if not 0 <= a < b:
+        raise ExchangeError(what, [a, b], "0 <= a < b")
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Hello(Message):
     """Performer: I am here with an empty cache. ``incarnation`` grows with every restart."""
 
@@ -70,7 +99,7 @@ class Hello(Message):
         _at_least(self, 0, "incarnation")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Open(Message):
     """Thinker: ``epoch`` begins for that incarnation; its first slice is a snapshot up to ``unit``
     (WS-EXCHANGE-10)."""
@@ -91,7 +120,7 @@ class Open(Message):
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Header(Message):
     """Thinker: one part of slice ``unit``; its payload follows (WS-EXCHANGE-3).
 
@@ -114,29 +143,24 @@ class Header(Message):
     def check(self) -> None:
         _at_least(self, 0, "epoch", "token_count", "kv_len_before", "byte_count")
         _at_least(self, PREFILL_UNIT, "unit")
-        for name, tokens in self.segments:
-            require(name in ("P", "O", "L", "Z"), "segment", name, "P, O, L, Z")
-            require(tokens >= 0, f"tokens of segment {name}", tokens, "at least 0")
-        total = sum(tokens for _, tokens in self.segments)
-        require(self.token_count == total, "token_count", self.token_count, f"{total}, as segments")
-        for what, (a, b) in (("layers", self.layers), ("heads", self.heads)):
-            require(0 <= a < b, what, [a, b], "0 <= a < b")
-        require(
-            self.kv_len_before <= self.kv_len_after,
-            "kv_len_after",
-            self.kv_len_after,
-            f"at least kv_len_before = {self.kv_len_before}",
-        )
-        require(self.dtype in DTYPE_BYTES, "dtype", self.dtype, ", ".join(sorted(DTYPE_BYTES)))
+        total = _token_count(self.segments)
+        if self.token_count != total:
+            raise ExchangeError("token_count", self.token_count, f"{total}, as segments")
+        _range("layers", self.layers)
+        _range("heads", self.heads)
+        if self.kv_len_before > self.kv_len_after:
+            allowed = f"at least kv_len_before = {self.kv_len_before}"
+            raise ExchangeError("kv_len_after", self.kv_len_after, allowed)
+        _dtype(self.dtype)
         _sha256("digest", self.digest)
 
-    @property
+    @functools.cached_property
     def part(self) -> Part:
         """Which shard of the slice this is (WS-EXCHANGE-5)."""
         return Part(self.layers, self.heads, self.digest)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SliceAck(Message):
     """Performer: every slice up to ``unit`` is appended; ``digest`` is that slice's own
     (`slice_digest`) and ``kv_len`` the length after it (WS-EXCHANGE-7)."""
@@ -152,7 +176,7 @@ class SliceAck(Message):
         _sha256("digest", self.digest)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SliceNack(Message):
     """Performer: something is missing; send again from slice ``unit`` on, at length ``kv_len``
     (WS-EXCHANGE-8)."""
@@ -166,7 +190,7 @@ class SliceNack(Message):
         _at_least(self, PREFILL_UNIT, "unit")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Latents(Message):
     """Performer: z_unit, solved from the slice whose digest is ``slice_digest``; its payload
     follows (WS-EXCHANGE-9)."""
@@ -180,12 +204,12 @@ class Latents(Message):
 
     def check(self) -> None:
         _at_least(self, 0, "epoch", "unit", "byte_count")
-        require(self.dtype in DTYPE_BYTES, "dtype", self.dtype, ", ".join(sorted(DTYPE_BYTES)))
+        _dtype(self.dtype)
         _sha256("slice_digest", self.slice_digest)
         _sha256("digest", self.digest)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class LatentsAck(Message):
     """Thinker: all latents up to ``unit`` are accepted; ``digest`` is that of z_unit's payload."""
 
@@ -198,7 +222,7 @@ class LatentsAck(Message):
         _sha256("digest", self.digest)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class LatentsNack(Message):
     """Thinker: send again from z_unit on; to be ignored while that is not solved."""
 
@@ -209,7 +233,7 @@ class LatentsNack(Message):
         _at_least(self, 0, "epoch", "unit")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Close(Message):
     """Either side: the session is over; ``reason`` is empty, or the other's mistake
     (WS-EXCHANGE-12)."""

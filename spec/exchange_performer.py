@@ -146,12 +146,12 @@ def miscounted(state: Performer, header: Header) -> bool:
 
 def held_before(state: Performer, header: Header) -> bool:
     """This part is held already (WS-EXCHANGE-5)."""
-    return header.part in state.held
+    return bool(state.held) and header.part in state.held
 
 
 def differs_from_held(state: Performer, header: Header) -> bool:
     """Layers and heads that are held already, from another part (WS-EXCHANGE-5)."""
-    return any(overlap(header.part, part) for part in state.held)
+    return bool(state.held) and any(overlap(header.part, part) for part in state.held)
 
 
 def incomplete(state: Performer, header: Header) -> bool:
