@@ -2,7 +2,7 @@ PYTHON ?= python3
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: venv check test lint help
+.PHONY: venv check test lint tables help
 
 venv: $(STAMP)  ## set up .venv from pyproject.toml (only when that has changed)
 
@@ -17,6 +17,11 @@ lint: $(STAMP)  ## set-up + style, types and import layers
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --strict
 	.venv/bin/lint-imports
+
+tables: $(STAMP)  ## write the suite's generated tables anew (minutes: new mutants are run)
+	.venv/bin/python scripts/suite_facts.py
+	.venv/bin/python scripts/kill_table.py
+	.venv/bin/python scripts/conformance_matrix.py
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16

@@ -47,7 +47,8 @@ def killers(name: str, clause: str) -> dict[str, str]:
         result = runner.judge(owner, case, clause, f"mutant:{name}")
         if result.verdict is Verdict.FAIL:
             for about in (clause, *(case.clauses or owner.clauses)):
-                found.setdefault(about, result.id)
+                if about in owner.clauses:
+                    found.setdefault(about, result.id)
     return found
 
 
