@@ -86,7 +86,7 @@ def scenario_of(text: str, name: str) -> Scenario:
     """
     try:
         top = Table("", tomllib.loads(text, parse_float=Decimal))
-    except (tomllib.TOMLDecodeError, InvalidOperation, RecursionError) as error:
+    except (ValueError, InvalidOperation, RecursionError) as error:
         raise ConfigError("scenario", str(error) or type(error).__name__, "TOML") from None
     preset = top.of_type("preset", str, "tiny")
     schedule = top.choice(
@@ -168,7 +168,7 @@ def read_stages(table: Table, link: Link | None, preset: str, schedule: Schedule
                 raise ConfigError(table.at(name), "a time", "either a time or a [link]")
         found |= link_models(link, preset, schedule)
     if device is not None:
-        found = {**{name: attrs.evolve(device, stage=name) for name in STAGES}, **found}
+        found = {**{name: of_stage(device, name) for name in STAGES}, **found}
     return complete(table.where, found, f"_ms, or {MODELS}")
 
 
@@ -233,7 +233,7 @@ def read_each(
         )
     roofline = read_roofline(model, preset, schedule)
     if roofline is not None:
-        yield attrs.evolve(roofline, stage="comm" if name == "back" else name)
+        yield of_stage(roofline, name)
 
 
 def read_roofline(table: Table, preset: str, schedule: Schedule) -> Roofline | None:
@@ -259,6 +259,11 @@ def read_roofline(table: Table, preset: str, schedule: Schedule) -> Roofline | N
     config = SessionConfig(preset=preset_named(preset), schedule=schedule)
     plan = Plan(config=config, device=chosen, dtype=element, efficiency=reached)
     return Roofline(plan=plan, stage="encode", history=history)
+
+
+def of_stage(device: Roofline, name: str) -> Roofline:
+    """A device's time of one stage; both directions of the link are one of its (WS-COST-8)."""
+    return attrs.evolve(device, stage="comm" if name == "back" else name)
 
 
 def link_models(link: Link, preset: str, schedule: Schedule) -> dict[str, StageModel]:

@@ -16,6 +16,9 @@ from spec.errors import ConfigError
 
 UNITS_NS: Final[Mapping[str, int]] = {"ms": 1_000_000, "us": 1_000, "ns": 1}
 
+LEAST_POWER: Final = -20
+"""Numbers below 10 to this power are no values of a scenario."""
+
 T = TypeVar("T")
 L = TypeVar("L", bound=str)
 
@@ -98,10 +101,11 @@ def time_ns(where: str, value: object, scale: int) -> int:
         raise ConfigError(where, shown, "a finite number")
     if number < 0:
         raise ConfigError(where, shown, "0 or more")
-    if number * scale > MAX_STAGE_NS:
+    if number > Decimal(MAX_STAGE_NS) / scale:
         raise ConfigError(where, shown, "at most 60 s")
-    exact = Fraction(number) * scale
-    if exact.denominator != 1:
+    # An exponent may be so small that the exact fraction would not fit into memory.
+    exact = Fraction(number) * scale if number.adjusted() >= LEAST_POWER else None
+    if exact is None or exact.denominator != 1:
         raise ConfigError(where, shown, "whole nanoseconds")
     return int(exact)
 
@@ -117,7 +121,9 @@ def ratio(where: str, value: object, low: Fraction, high: Fraction) -> Fraction:
     """A plain number from ``low`` to ``high``, exactly."""
     if type(value) not in (int, Decimal) or not Decimal(str(value)).is_finite():
         raise ConfigError(where, str(value), "a finite number")
-    exact = Fraction(str(value))
-    if not low <= exact <= high:
+    number = Decimal(str(value))
+    far = number != 0 and not LEAST_POWER <= number.adjusted() <= -LEAST_POWER
+    exact = Fraction(0) if far else Fraction(number)
+    if far or not low <= exact <= high:
         raise ConfigError(where, str(value), f"{low} to {high}")
     return exact
