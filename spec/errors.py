@@ -46,3 +46,8 @@ class ExchangeError(WanStreamerError):
 
 class PortError(WanStreamerError):
     """A port that cannot be loaded, or that answers outside the port protocol."""
+
+
+class VectorError(WanStreamerError):
+    """A folder of conformance vectors, or a file in it, that is not as it was written
+    (WS-VECTORS-3)."""

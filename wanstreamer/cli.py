@@ -31,6 +31,7 @@ def register() -> None:
     from wanstreamer.run import run_command
     from wanstreamer.simulate import simulate_command
     from wanstreamer.trace import trace_command
+    from wanstreamer.vectors import vectors_command
 
     for command in (
         run_command,
@@ -38,6 +39,7 @@ def register() -> None:
         plan_command,
         simulate_command,
         trace_command,
+        vectors_command,
         bench_command,
     ):
         commands.add_command(command)

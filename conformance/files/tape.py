@@ -44,7 +44,7 @@ class Question:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Said:
-    """A question and its reply: a record of results, or one of `Unsupported`, `Refusal`, `Crash`."""
+    """A question and its reply: results, or one of `Unsupported`, `Refusal` and `Crash`."""
 
     question: Question
     reply: Any
