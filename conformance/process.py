@@ -162,7 +162,8 @@ class Child:
     def _await_line(self, end: float, seconds: float) -> None:
         closed = ""
         while b"\n" not in self._received:
-            if self._over and self._stdout == CLOSED:
+            # Whoever has killed the keeper may have left somebody who holds the pipe open.
+            if self._over and (self._stdout == CLOSED or "lost" in self._facts):
                 self._drain()
                 raise Broken(self._how_it_ended())
             if not closed and (CLOSED in (self._stdout, self._stdin)):
@@ -231,7 +232,8 @@ class Child:
             self._facts.update(json.loads(line))
         if not data:
             self._selector.unregister(self._control)
-            self._facts.setdefault("lost", True)
+            if not self._over:
+                self._facts["lost"] = True
 
     def _how_it_ended(self) -> str:
         facts = self._facts

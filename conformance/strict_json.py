@@ -79,17 +79,15 @@ def _check(value: Any) -> None:
     """Depth and strings, without recursion: nesting may be as deep as the interpreter reads."""
     level, depth = [value], 0
     while level:
-        if depth > DEPTH:
-            raise NotJson(f"nested deeper than {DEPTH}")
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below += item.keys()
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
-            elif isinstance(item, str) and not item.isascii():
+            if isinstance(item, str):
                 _check_text(item)
+            elif isinstance(item, dict | list):
+                if depth == DEPTH:
+                    raise NotJson(f"nested deeper than {DEPTH}")
+                below += item
+                below += item.values() if isinstance(item, dict) else ()
         level, depth = below, depth + 1
 
 
