@@ -14,7 +14,7 @@ import attrs
 
 from conformance.asking import AskingPort
 from conformance.files.tape import Run
-from conformance.messages import Session
+from conformance.messages import Nothing, Session
 from conformance.protocol import Inconclusive
 
 
@@ -51,6 +51,10 @@ class Replay(AskingPort):
     def ask(self, command: str, arguments: Any) -> Any:
         question = self._run.asked(command, arguments)
         candidates = self._by_key.get(self._run.key)
+        if candidates is None and command == "close":
+            # A check that gives up closes its session earlier than the run that was recorded.
+            self._run = Run()
+            return Nothing()
         if candidates is None:
             self._run = Run()
             raise Inconclusive(f"no case of this folder asks for such a {command}")
