@@ -27,6 +27,7 @@ def register() -> None:
     """Attach the commands; imported here so that a broken part cannot hide the others' help."""
     from wanstreamer.bench import bench_command
     from wanstreamer.check import check_command
+    from wanstreamer.compare import compare_command, report_command
     from wanstreamer.plan import plan_command
     from wanstreamer.run import run_command
     from wanstreamer.simulate import simulate_command
@@ -36,6 +37,8 @@ def register() -> None:
     for command in (
         run_command,
         check_command,
+        compare_command,
+        report_command,
         plan_command,
         simulate_command,
         trace_command,
