@@ -71,9 +71,12 @@ def run(scenario: Scenario, trace: TextIO, rates: Rates | None = None) -> Run:
         rates: faults a unit, by kind; the scenario's own if left out.
 
     Raises:
-        FaultError: faults that cannot be had, as in more sessions than they reach.
+        FaultError: more sessions than faults reach.
     """
     wanted = rates_of(scenario.faults) if rates is None else rates
+    if wanted and scenario.sessions > faults.MAX_SESSIONS:
+        allowed = f"at most {faults.MAX_SESSIONS} with faults"
+        raise faults.FaultError("sessions", scenario.sessions, allowed)
     schedule = faults.draw(
         random.Random(scenario.seed), wanted, units=scenario.units, sessions=scenario.sessions
     )
