@@ -10,6 +10,7 @@ Source: DERIVED (WS-FLEET-11); Erlang 1917, Engset 1918.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -37,6 +38,7 @@ def blocking_by_places(load: float) -> Iterator[float]:
         inverse = 1.0 + inverse * places / load if load else math.inf
 
 
+@functools.cache
 def places_for(load: float, blocking: float) -> int:
     """The fewest places that refuse at most ``blocking`` of the arrivals (WS-FLEET-11).
 

@@ -21,10 +21,13 @@ SURE = 0.9999
 """Confidence at which a closed form must lie within the bounds of a run: one wrong in 10,000."""
 
 
+PLACES = 1000
+
+
 def loss(sessions: int, kind: LengthKind = "exponential", spread: Fraction = Fraction(0)) -> Fleet:
-    """1,000 places to which ``sessions`` come, and leave again after 10 s on average."""
+    """`PLACES` places to which ``sessions`` come, and leave again after 10 s on average."""
     return fleet_world.fleet(
-        sessions=sessions, pairs=1000, mean_s=10, longest_s=120, kind=kind, spread=spread,
+        sessions=sessions, pairs=PLACES, mean_s=10, longest_s=120, kind=kind, spread=spread,
         duration_s=250, warmup_s=25, admission=Admission(most_sessions=1),
     )  # fmt: skip
 
@@ -43,7 +46,7 @@ def within(share: Share, expected: float | None) -> None:
 def test_blocking_is_erlang_b_whatever_the_lengths(kind: LengthKind, spread: int) -> None:
     """WS-FLEET-11: M/G/N/N, insensitive to G."""
     result = simulate(fleet := loss(1100, kind, Fraction(spread)))
-    assert blocking_expected(fleet, result) == erlang.erlang_b(1100, 1000)
+    assert blocking_expected(fleet, result) == erlang.erlang_b(1100, PLACES)
     within(result.blocking, blocking_expected(fleet, result))
 
 
@@ -51,9 +54,9 @@ def test_blocking_of_a_closed_crowd_is_engset() -> None:
     """WS-FLEET-11: 2,500 users; Erlang B of as many sessions lies outside the bounds."""
     crowd = Arrivals(kind="users", sessions=1100, users=2500)
     result = simulate(fleet := attrs.evolve(loss(1100, "constant"), arrivals=crowd))
-    assert blocking_expected(fleet, result) == erlang.engset(2500, 11 / 14, 1000)
+    assert blocking_expected(fleet, result) == erlang.engset(2500, 11 / 14, PLACES)
     within(result.blocking, blocking_expected(fleet, result))
-    assert result.blocking.lower(SURE) > erlang.erlang_b(1100, 1000)
+    assert result.blocking.lower(SURE) > erlang.erlang_b(1100, PLACES)
 
 
 def test_pairs_asked_by_lot_are_each_an_erlang_system() -> None:
@@ -86,7 +89,7 @@ def test_the_same_sessions_in_simpy() -> None:
     fleet = attrs.evolve(loss(1020), warmup_ns=0, duration_ns=100 * SECOND)
     arrivals = ArrivalProcess(fleet)
     world = simpy.Environment()
-    places = simpy.Resource(world, capacity=1000)
+    places = simpy.Resource(world, capacity=PLACES)
     refused = [0] * fleet.rounds
 
     def session(units: int) -> simpy.events.ProcessGenerator:
@@ -96,14 +99,14 @@ def test_the_same_sessions_in_simpy() -> None:
 
     def fleet_of_places() -> simpy.events.ProcessGenerator:
         _, left = already_there(fleet, 1020)
-        for units in left.tolist()[:1000]:
+        for units in left.tolist()[:PLACES]:
             world.process(session(units))
         for number in range(fleet.rounds):
             # Those who are over leave first: their events of this instant are older.
             yield world.timeout(0)
             first = arrivals.first
             count = arrivals.take(number, 0)
-            free = places.capacity - places.count - len(places.queue)
+            free = PLACES - places.count - len(places.queue)
             for units in arrivals.lengths(first, count).tolist()[:free]:
                 world.process(session(units))
             refused[number] = max(count - free, 0)

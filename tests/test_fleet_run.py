@@ -110,7 +110,7 @@ def test_more_pairs_never_block_more(pairs: int, sessions: int, seed: int, more:
 
 
 def test_a_queue_is_first_come_first_served() -> None:
-    """WS-FLEET-6: with patience, arrivals are let in in their order, and some later than at once."""
+    """WS-FLEET-6: with patience, arrivals are let in in their order, some of them later."""
     fleet = fleet_world.fleet(
         sessions=30, pairs=8, mean_s=5, duration_s=60,
         admission=Admission(most_sessions=3, patience_ns=4 * SECOND),
@@ -199,3 +199,13 @@ def test_a_closed_crowd_never_grows() -> None:
         assert sum(before) <= 10
         assert sum(after) <= 10
         assert done.arrived <= 10 - sum(before) + done.ended
+
+
+def test_a_session_lasts_its_units_from_the_round_it_is_let_in() -> None:
+    """WS-FLEET-2: with constant lengths, who is let in now leaves that many rounds later."""
+    fleet = fleet_world.fleet(kind="constant", mean_s=4, longest_s=60, duration_s=24)
+    seen = list[Round]()
+    simulate(fleet, seen.append)
+    assert sum(len(done.admitted) for done in seen) > 50
+    for done in seen[25:]:
+        assert done.ended == len(seen[done.number - 25].admitted)

@@ -79,7 +79,8 @@ def simulate_command(
     fleet = fleet_file(scenario_file)
     if fleet is not None:
         unused = {"stages": stages, "schedule": schedule, "handover": handover, "faults": faults,
-                  "policy": policy, "trace": trace_file}  # fmt: skip
+                  "policy": policy, "trace": trace_file, "gantt": views.gantt,
+                  "perfetto": views.perfetto, "tables": views.tables or None}  # fmt: skip
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
                   as_json=as_json, unused=unused)  # fmt: skip
         return
