@@ -72,7 +72,7 @@ def attention(
 ) -> tuple[Array, Array, Array]:
     """Output, rotated keys and values of one block (WS-BACKBONE-3)."""
     d = a["head_dim"]
-    angle = angles(positions, d, a["theta"], a["sections"])
+    angle = angles(a, positions)
     cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
 
     def heads(name: str) -> Array:
@@ -245,8 +245,6 @@ def _attentions(dtype: DType) -> Iterator[Question]:
 
 
 def _runs(dtype: DType) -> Iterator[Question]:
-    if dtype == "float16":
-        return
     cells = table(session(prompt_tokens=2, patch_cols=1, user_tokens=[1, 3], noisy_tau=[]))[0]
     for family, lag, layers in (("two-layers", 1, 2), ("one-layer", 0, 1)):
         a, d, d_ff = _sizes(4, 2, 6, True, True), 10, 15
@@ -280,12 +278,13 @@ OPS: Final = (
        oracle="float64"),
     Op(name="backbone.attention", signature=f"{HEADS}; x [n, d_model], positions int64 [n, 3],"
        f" mask int64 [n, n], {WEIGHTS} -> y [n, d_model], k (rotated), v [kv_heads, n, head_dim]",
-       formula=summed(_attention), questions=_attentions, tolerance="C", oracle="float64"),
+       formula=summed(_attention, angular=True), questions=_attentions, tolerance="C",
+       oracle="float64"),
     Op(name="backbone.swiglu", signature="x [n, d], gate_proj.weight, up_proj.weight [d_ff, d],"
        " down_proj.weight [d, d_ff] -> y [n, d]", formula=summed(_swiglu), questions=_swiglus,
        tolerance="C", oracle="float64"),
     Op(name="backbone.run", signature=f"{HEADS}, n_layers, lag; x [n, d_model], rows int64 [n, 10]"
        " (columns of WS-LAYOUT-2 but tau), layers.N.self_attn, layers.N.mlp, layers.N."
        "input_layernorm, layers.N.post_attention_layernorm, norm -> hidden [n, d_model]",
-       formula=summed(_run), questions=_runs, tolerance="C", oracle="float64"),
+       formula=summed(_run, angular=True), questions=_runs, tolerance="C", oracle="float64"),
 )  # fmt: skip

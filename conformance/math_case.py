@@ -19,7 +19,7 @@ from conformance.tolerance import EPS, budget, elementwise, exceeds, first_diffe
 
 Arguments = Mapping[str, Any]
 Tensors = Mapping[str, Array]
-FLOATS: Final[tuple[DType, ...]] = ("float32", "float64")
+ANGLE: Final = "angle dtype"
 
 
 @attrs.frozen(eq=False)
@@ -47,10 +47,15 @@ class Near:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Summed:
-    """Class C: ``value`` in float64, and the same formula in float32, its sums term after term."""
+    """Class C: ``value`` in float64, and the same formula in float32, its sums term after term.
+
+    ``naive_angles``: the same with its angles in float32, too. A clause that asks for float64
+    angles has no wider ones for a float64 session, whose budget therefore comes from this.
+    """
 
     value: Array
     naive: Array
+    naive_angles: Array
 
 
 Outcome = Exact | Near | Summed
@@ -71,6 +76,11 @@ class Question:
     tensors: Tensors = attrs.field(factory=dict)
     results: tuple[str, ...] = ()
     refused: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        # One array is asked about many times; nobody has any business changing it.
+        for array in self.tensors.values():
+            array.flags.writeable = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -104,19 +114,28 @@ def exact(**values: Array) -> Mapping[str, Outcome]:
 
 
 def summed(
-    compute: Callable[[Arguments, Tensors], Mapping[str, Array]], *, keep: tuple[str, ...] = ()
+    compute: Callable[[Arguments, Tensors], Mapping[str, Array]],
+    *,
+    keep: tuple[str, ...] = (),
+    angular: bool = False,
 ) -> Formula:
     """The class C formula that ``compute`` is in float64 and, naively, in float32.
 
     Args:
         compute: works in the dtype of its arrays.
         keep: arrays that are float64 in every session.
+        angular: it takes angles, in float64 unless ``arguments`` name another dtype as `ANGLE`.
     """
 
     def formula(arguments: Arguments, tensors: Tensors) -> Mapping[str, Outcome]:
         wide = compute(arguments, _cast(tensors, np.float64, keep))
-        naive = compute(arguments, _cast(tensors, np.float32, keep))
-        return {name: Summed(value=value, naive=naive[name]) for name, value in wide.items()}
+        single = _cast(tensors, np.float32, keep)
+        naive = compute(arguments, single)
+        angles = compute({**arguments, ANGLE: np.float32}, single) if angular else naive
+        return {
+            name: Summed(value=value, naive=naive[name], naive_angles=angles[name])
+            for name, value in wide.items()
+        }
 
     return formula
 
@@ -140,6 +159,13 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x [n, in] times weight [out, in] transposed, plus bias [out]."""
     y = dot(x, weight.T)
     return y if bias is None else y + bias
+
+
+def frequencies(base: float, exponents: Array, kind: type[np.floating[Any]]) -> Array:
+    """base^-x; in float32 four units in the last place too large, as libraries' powers may be."""
+    if kind is np.float64:
+        return np.asarray(base**-exponents)
+    return np.asarray((base**-exponents * (1 + 4 * EPS["float32"])).astype(kind))
 
 
 def silu(x: Array) -> Array:
@@ -190,7 +216,8 @@ def differs(actual: Array, outcome: Outcome, dtype: DType, name: str) -> str | N
     else:
         # A narrow dtype's naive error is that of float32 in units of the last place.
         ratio = max(1.0, EPS[own] / EPS["float32"])
-        naive = outcome.value + ratio * (outcome.naive.astype(np.float64) - outcome.value)
+        single = outcome.naive_angles if own == "float64" else outcome.naive
+        naive = outcome.value + ratio * (single.astype(np.float64) - outcome.value)
         allowed = budget(outcome.value, [naive], own)
         reason = exceeds(actual, outcome.value, allowed, name, own)
     return None if reason is None else f"{name} {reason}"

@@ -13,15 +13,22 @@ from typing import Any, Final
 import numpy as np
 
 from conformance import arrays
-from conformance.math_case import FLOATS, Arguments, Op, Outcome, Question, Tensors, drawn, exact
+from conformance.math_case import Arguments, Op, Outcome, Question, Tensors, drawn, exact
 from conformance.math_layout import session, table
 from conformance.math_recipe import bytes_of
 from conformance.protocol import Array, DType
 
 
-def _le(array: Array) -> bytes:
-    """Row-major, little-endian."""
-    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()
+def _le(array: Array, a: Arguments | None = None) -> bytes:
+    """Row-major, little-endian, floats in the dtype that the arguments name."""
+    kind = array.dtype
+    if a is not None and a["dtype"] == "bfloat16":
+        # Its 16 bits are the upper half of a float32.
+        array = (np.ascontiguousarray(array).view(np.uint32) >> 16).astype(np.uint16)
+        kind = array.dtype
+    elif a is not None:
+        kind = np.dtype(a["dtype"])
+    return np.ascontiguousarray(array).astype(kind.newbyteorder("<")).tobytes()
 
 
 def _octets(data: bytes) -> Array:
@@ -35,8 +42,10 @@ def kv_digest(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
         (i for i, row in enumerate(rows) if row[0] <= a["up_to_unit"]),
         key=lambda i: (rows[i][0], rows[i][1], rows[i][3]),
     )
-    parts = (t["rows"][order], t["keys"][:, :, order], t["values"][:, :, order])
-    return exact(sha256=bytes_of(hashlib.sha256(b"".join(map(_le, parts)))))
+    sha = hashlib.sha256(_le(t["rows"][order]))
+    sha.update(_le(t["keys"][:, :, order], a))
+    sha.update(_le(t["values"][:, :, order], a))
+    return exact(sha256=bytes_of(sha))
 
 
 def output_digest(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
@@ -46,19 +55,20 @@ def output_digest(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
         sha.update(_le(np.array(text, dtype=np.int64)))
         for name in ("audio", "video"):
             if name in t:
-                sha.update(_le(t[name][k]))
+                sha.update(_le(t[name][k], a))
     return exact(sha256=bytes_of(sha))
 
 
 def slice_payload(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
     """Rows, K, V of a layer range and a head range (WS-EXCHANGE-4)."""
     part = slice(*a["layers"]), slice(*a["heads"])
-    return exact(payload=_octets(_le(t["rows"]) + _le(t["keys"][part]) + _le(t["values"][part])))
+    floats = _le(t["keys"][part], a) + _le(t["values"][part], a)
+    return exact(payload=_octets(_le(t["rows"]) + floats))
 
 
-def latents_payload(_: Arguments, t: Tensors) -> Mapping[str, Outcome]:
+def latents_payload(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
     """Audio, then video; what is absent has no bytes (WS-EXCHANGE-4)."""
-    return exact(payload=_octets(b"".join(_le(t[n]) for n in ("audio", "video") if n in t)))
+    return exact(payload=_octets(b"".join(_le(t[n], a) for n in ("audio", "video") if n in t)))
 
 
 def slice_digest(a: Arguments, _: Tensors) -> Mapping[str, Outcome]:
@@ -113,13 +123,11 @@ def _cache(name: str, dtype: DType, rows: Array) -> dict[str, Array]:
 
 
 def _kv_digests(dtype: DType) -> Iterator[Question]:
-    if dtype not in FLOATS:
-        return
     for up_to in (-1, 0, 1, 2):
         yield Question(
             family=f"up-to-{up_to}",
             clauses=("WS-STREAMING-6",),
-            arguments={"up_to_unit": up_to},
+            arguments={"up_to_unit": up_to, "dtype": dtype},
             tensors=_cache("kv-digest", dtype, CELLS),
         )
     rows = CELLS.copy()
@@ -129,14 +137,12 @@ def _kv_digests(dtype: DType) -> Iterator[Question]:
     yield Question(
         family="digits",
         clauses=("WS-STREAMING-6",),
-        arguments={"up_to_unit": 10},
+        arguments={"up_to_unit": 10, "dtype": dtype},
         tensors=_cache("kv-digest-2", dtype, rows),
     )
 
 
 def _output_digests(dtype: DType) -> Iterator[Question]:
-    if dtype not in FLOATS:
-        return
     audio = drawn("output/audio", (3, 12), dtype)
     video = drawn("output/video", (3, 4, 3, 2, 2), dtype)
     for family, tensors in {
@@ -147,14 +153,12 @@ def _output_digests(dtype: DType) -> Iterator[Question]:
         yield Question(
             family=family,
             clauses=("WS-STREAMING-12",),
-            arguments={"text": [[72, 258, 258], [105, 46, 257], [258, 258, 258]]},
+            arguments={"text": [[72, 258, 258], [105, 46, 257], [258, 258, 258]], "dtype": dtype},
             tensors=tensors,
         )
 
 
 def _slice_payloads(dtype: DType) -> Iterator[Question]:
-    if dtype not in FLOATS:
-        return
     for family, layers, heads in (
         ("whole", [0, 2], [0, 3]),
         ("last-layer", [1, 2], [0, 3]),
@@ -164,21 +168,21 @@ def _slice_payloads(dtype: DType) -> Iterator[Question]:
         yield Question(
             family=family,
             clauses=("WS-EXCHANGE-4",),
-            arguments={"layers": layers, "heads": heads},
+            arguments={"layers": layers, "heads": heads, "dtype": dtype},
             tensors=_cache("payload", dtype, CELLS[3:9]),
         )
 
 
 def _latents_payloads(dtype: DType) -> Iterator[Question]:
-    if dtype not in FLOATS:
-        return
     audio, video = drawn("z/audio", (4, 7), dtype), drawn("z/video", (5, 2, 3), dtype)
     for family, tensors in {
         "both": {"audio": audio, "video": video},
         "audio": {"audio": audio},
         "video": {"video": video},
     }.items():
-        yield Question(family=family, clauses=("WS-EXCHANGE-4",), tensors=tensors)
+        arguments = {"dtype": dtype}
+        clauses = ("WS-EXCHANGE-4",)
+        yield Question(family=family, clauses=clauses, arguments=arguments, tensors=tensors)
 
 
 def _slice_digests(_: DType) -> Iterator[Question]:
@@ -245,16 +249,16 @@ def _lines(_: DType) -> Iterator[Question]:
 
 KV: Final = "rows int64 [n, 8], keys, values [layers, kv_heads, n, head_dim]"
 OPS: Final = (
-    Op(name="streaming.kv_digest", signature=f"up_to_unit; {KV} -> sha256 uint8 [32]",
+    Op(name="streaming.kv_digest", signature=f"up_to_unit, dtype; {KV} -> sha256 uint8 [32]",
        formula=kv_digest, questions=_kv_digests, tolerance="A", oracle="analytic"),
-    Op(name="streaming.output_digest", signature="text [units][ids]; audio [units, samples], video"
-       " [units, ...], each may be absent -> sha256 uint8 [32]", formula=output_digest,
+    Op(name="streaming.output_digest", signature="text [units][ids], dtype; audio [units, samples],"
+       " video [units, ...], each may be absent -> sha256 uint8 [32]", formula=output_digest,
        questions=_output_digests, tolerance="A", oracle="analytic"),
-    Op(name="exchange.slice_payload", signature=f"layers [2], heads [2] (half-open); {KV} of all"
-       " layers and heads -> payload uint8 [bytes]", formula=slice_payload,
+    Op(name="exchange.slice_payload", signature=f"layers [2], heads [2] (half-open), dtype; {KV}"
+       " of all layers and heads -> payload uint8 [bytes]", formula=slice_payload,
        questions=_slice_payloads, tolerance="A", oracle="analytic"),
-    Op(name="exchange.latents_payload", signature="audio [4, C_a], video [C_v, rows, cols], each"
-       " may be absent -> payload uint8 [bytes]", formula=latents_payload,
+    Op(name="exchange.latents_payload", signature="dtype; audio [4, C_a], video [C_v, rows, cols],"
+       " each may be absent -> payload uint8 [bytes]", formula=latents_payload,
        questions=_latents_payloads, tolerance="A", oracle="analytic"),
     Op(name="exchange.slice_digest", signature="parts [{layers [2], heads [2], digest}] ->"
        " sha256 uint8 [32]", formula=slice_digest, questions=_slice_digests, tolerance="A",

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.math_case import (
+    ANGLE,
     Arguments,
     Near,
     Op,
@@ -18,6 +19,7 @@ from conformance.math_case import (
     Tensors,
     drawn,
     exact,
+    frequencies,
     linear,
     rounded,
     silu,
@@ -110,10 +112,11 @@ def guide(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
     return {"velocity": Near(value=uncond + s * (cond - uncond), ulp=3.0, scale=terms)}
 
 
-def features(tau: Array, dim: int) -> Array:
+def features(tau: Array, dim: int, a: Arguments | None = None) -> Array:
     """cos, then sin, of 1000 τ ω_i (WS-FLOW-5)."""
-    omega = np.array([10_000.0 ** (-i / (dim // 2)) for i in range(dim // 2)])
-    angle = 1000.0 * tau[:, None] * omega
+    kind = (a or {}).get(ANGLE, np.float64)
+    omega = frequencies(10_000.0, np.arange(dim // 2) / (dim // 2), kind)
+    angle = (1000.0 * tau[:, None]).astype(kind) * omega
     return np.concatenate((np.cos(angle), np.sin(angle)), axis=-1)
 
 
@@ -124,7 +127,7 @@ def tau_features(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
 
 
 def _tau_embedding(a: Arguments, t: Tensors) -> Mapping[str, Array]:
-    f = features(t["tau"], a["dim"]).astype(t["in_proj.weight"].dtype)
+    f = features(t["tau"], a["dim"], a).astype(t["in_proj.weight"].dtype)
     inner = silu(linear(f, t["in_proj.weight"], t["in_proj.bias"]))
     return {"y": linear(inner, t["out_proj.weight"], t["out_proj.bias"])}
 
@@ -281,6 +284,6 @@ OPS: Final = (
        formula=tau_features, questions=_taus, tolerance="B", oracle="float64"),
     Op(name="flow.tau_embedding", signature="dim; tau float64 [n], in_proj.weight [d, dim],"
        " out_proj.weight [d, d], biases [d] -> y [n, d]",
-       formula=summed(_tau_embedding, keep=("tau",)), questions=_tau_embeddings, tolerance="C",
-       oracle="float64"),
+       formula=summed(_tau_embedding, keep=("tau",), angular=True),
+       questions=_tau_embeddings, tolerance="C", oracle="float64"),
 )  # fmt: skip

@@ -19,7 +19,7 @@ ROWS: Final = (
 
 
 def _tau(a: Arguments, t: Tensors, tau: Array) -> Array:
-    f = features(tau, a["tau_dim"]).astype(t["segment_embedding"].dtype)
+    f = features(tau, a["tau_dim"], a).astype(t["segment_embedding"].dtype)
     inner = linear(f, t["tau_embedding.in_proj.weight"], t["tau_embedding.in_proj.bias"])
     return linear(silu(inner), t["tau_embedding.out_proj.weight"], t["tau_embedding.out_proj.bias"])
 
@@ -199,8 +199,9 @@ OPS: Final = (
        " tau_dim; audio [4, C_a], video [C_v, rows, cols], tau float64 [n] (Z only),"
        " segment_embedding [8, d], identity_segment_embedding [2, d], audio_latent_proj,"
        " video_latent_proj, tau_embedding.in_proj, tau_embedding.out_proj .weight, .bias ->"
-       " x [n, d], audio first in Z, video first in P", formula=summed(_embedded, keep=("tau",)),
-       questions=_responses, tolerance="C", oracle="float64"),
+       " x [n, d], audio first in Z, video first in P",
+       formula=summed(_embedded, keep=("tau",), angular=True), questions=_responses,
+       tolerance="C", oracle="float64"),
     Op(name="model.velocity", signature="audio_tokens, patch, patch_rows; hidden [n, d],"
        " audio_velocity_head, video_velocity_head .weight, .bias -> audio [audio_tokens, C_a],"
        " video [C_v, rows, cols]", formula=summed(_heads), questions=_velocities, tolerance="C",

@@ -7,23 +7,36 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.math_case import Arguments, Near, Op, Outcome, Question, Tensors, drawn
+from conformance.math_case import (
+    ANGLE,
+    Arguments,
+    Near,
+    Op,
+    Outcome,
+    Question,
+    Tensors,
+    drawn,
+    frequencies,
+)
 from conformance.protocol import Array, DType
 from conformance.tolerance import EPS
 
 Sections = tuple[int, int, int]
 
 
-def angles(positions: Array, head_dim: int, theta: float, sections: Sections) -> Array:
-    """ω_i · t, h or w, [n, head_dim / 2] float64 (WS-POSITIONS-4)."""
+def angles(a: Arguments, positions: Array) -> Array:
+    """ω_i · t, h or w, [n, head_dim / 2], float64 unless `ANGLE` says otherwise
+    (WS-POSITIONS-4)."""
+    head_dim, theta, sections = a["head_dim"], a["theta"], a["sections"]
+    kind = a.get(ANGLE, np.float64)
     axis = [0] * sections[0] + [1] * sections[1] + [2] * sections[2]
-    omega = np.array([theta ** (-2 * i / head_dim) for i in range(head_dim // 2)])
-    return np.asarray(positions[:, axis].astype(np.float64) * omega)
+    omega = frequencies(theta, 2 * np.arange(head_dim // 2) / head_dim, kind)
+    return np.asarray(positions[:, axis].astype(kind) * omega)
 
 
 def _angles(a: Arguments, t: Tensors) -> tuple[Array, Array]:
     """Angles, and how far the float64 angle of another implementation may be from ours."""
-    angle = angles(t["positions"], a["head_dim"], a["theta"], a["sections"])
+    angle = angles(a, t["positions"])
     return angle, 8 * EPS["float64"] * np.abs(angle)
 
 

@@ -111,6 +111,8 @@ RULES: Final[Mapping[str, dict[str, Any]]] = {
     "top-k-all": {"temperature": 1.0, "top_k": 500, "top_p": 1.0},
     "top-p": {"temperature": 1.0, "top_k": 0, "top_p": 0.7},
     "top-p-first": {"temperature": 0.5, "top_k": 0, "top_p": 0.05},
+    "hot-top-p": {"temperature": 2.5, "top_k": 0, "top_p": 0.6},
+    "cold-top-p": {"temperature": 0.4, "top_k": 0, "top_p": 0.9},
     "both": {"temperature": 1.2, "top_k": 5, "top_p": 0.8},
 }
 

@@ -98,11 +98,10 @@ def _masks(_: DType) -> Iterator[Question]:
     far = CELLS[CELLS[:, 0] == 1].copy()
     far[:, 0] = 100_000
     for lag in (0, 1):
-        near = far[far[:, 1] == Z].copy()
-        near[:, 0] -= 1 + lag
-        yield _ask("WS-VISIBILITY-2", f"far-lag{lag}", far, near, lag)
-        near[:, 0] += 1
-        yield _ask("WS-VISIBILITY-2", f"far-late-lag{lag}", far, near, lag)
+        for name, behind in (("seen", 1 + lag), ("late", lag)):
+            near = far[far[:, 1] == Z].copy()
+            near[:, 0] -= behind
+            yield _ask("WS-VISIBILITY-2", f"far-{name}-lag{lag}", far, near, lag)
 
 
 def _ask(clause: str, family: str, queries: Array, keys: Array, lag: int) -> Question:

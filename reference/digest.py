@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import torch
 
 from reference.units import AgentUnit
 
@@ -24,7 +25,9 @@ class OutputDigest:
         self._sha.update(np.asarray(agent.text, dtype="<i8").tobytes())
         for tensor in (agent.audio, agent.video):
             if tensor is not None:
-                array = tensor.contiguous().numpy()
+                # numpy has no bfloat16; its 16 bits are what is hashed.
+                narrow = tensor.dtype == torch.bfloat16
+                array = (tensor.view(torch.int16) if narrow else tensor).contiguous().numpy()
                 self._sha.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
     def hexdigest(self) -> str:

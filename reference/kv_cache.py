@@ -86,5 +86,5 @@ def digest(cache: KVEntries, up_to_unit: int) -> str:
     kept = take(cache, index[canonical_order(cache.table[index])])
     sha = hashlib.sha256()
     for tensor in (kept.table.cells[:, :KEY_COLUMNS], kept.k, kept.v):
-        sha.update(tensor.contiguous().numpy().tobytes())
+        sha.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

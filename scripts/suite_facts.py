@@ -1,8 +1,9 @@
 """Writes `conformance/suite_facts.json`: what every conformant port executes at least.
 
-Runs the benign variant without any optional feature through the whole suite, which takes about a
-minute, and counts the cases that were executed; also what each check takes its expected numbers
-from. Run it after checks or their cases have changed.
+Runs the benign variants that can do least (no optional feature; a dtype in which fewer inputs
+exist) through the profiles they claim, which takes about a minute, and counts the cases that were
+executed; also what each check takes its expected numbers from. Run it after checks or their cases
+have changed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from conformance.rendering.files import put
 from conformance.resolve import resolve
 from conformance.verdicts import EXECUTED
 
-LEAST = "benign:no-optional-features"
+LEAST = (
+    "benign:no-optional-features",
+    "benign:math-float16-only",
+    "benign:math-bfloat16-only",
+)
+"""No conformant port executes less than all of these do."""
 REFERENCE = "the reference in float64"
 RELATION = "the specification, or the port's own answers to related questions"
 
@@ -39,22 +45,27 @@ class AskedOracle(Oracle):
 def measured() -> dict[str, Any]:
     """The content of the file."""
     oracle = AskedOracle(resolve(runner.ORACLE))
-    plan = runner.plan(resolve(LEAST), oracle, tuple(CHECKS.values()), None, None)
-    floors: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
+    floors: dict[str, Counter[str]] = {}
     asking: set[str] = set()
-    for number, (check, case) in enumerate(plan.todo, start=1):
-        oracle.asked = False
-        result = runner.judge(check, case, None, LEAST)
-        if oracle.asked:
-            asking.add(check.id)
-        if result.verdict in EXECUTED:
-            floors[check.id].update((ALL_CLAUSES, *(case.clauses or check.clauses)))
-        print(f"\r{number}/{len(plan.todo)}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    for port in LEAST:
+        found: dict[str, Counter[str]] = {}
+        plan = runner.plan(resolve(port), oracle, tuple(CHECKS.values()), None, None)
+        for number, (check, case) in enumerate(plan.todo, start=1):
+            oracle.asked = False
+            result = runner.judge(check, case, None, port)
+            if oracle.asked:
+                asking.add(check.id)
+            counts = found.setdefault(check.id, Counter())
+            if result.verdict in EXECUTED:
+                counts.update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+            print(f"\r{port} {number}/{len(plan.todo)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        for check_id, counts in found.items():
+            floors[check_id] = floors.get(check_id, counts) & counts
     return {
         check: {
             "oracle": REFERENCE if check in asking else RELATION,
-            "floors": dict(sorted(floors[check].items())),
+            "floors": dict(sorted(floors.get(check, Counter()).items())),
         }
         for check in CHECKS
     }

@@ -17,6 +17,7 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Hello,
+    MathRequest,
     OpenRequest,
     UnitInput,
     UnitOutput,
@@ -177,9 +178,14 @@ class Minimal(ReferencePort):
         return attrs.evolve(
             super().hello(),
             dtypes=("float32",),
-            features=("codec", "session", "exchange"),
+            features=("math", "codec", "session", "exchange"),
             exact_split=False,
         )
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        if request.op.startswith("media.") or request.op == "flow.solve_midpoint":
+            raise Unsupported(request.op)
+        return super().math(request)
 
     def open(self, request: OpenRequest) -> str:
         if request.dtype != "float32":

@@ -183,6 +183,11 @@ def channel_norm(_: Arguments, t: Tensors) -> Results:
     return {"y": layer.whole(t["x"][None])[0]}
 
 
+def silu(_: Arguments, t: Tensors) -> Results:
+    """As one channel of one signal, whatever the shape."""
+    return {"y": causal_blocks.SiLU().whole(t["x"].reshape(1, 1, -1)).reshape(t["x"].shape)}
+
+
 def upsample(a: Arguments, t: Tensors) -> Results:
     layer: CausalLayer = causal_blocks.DepthToTime(a["time"])
     if t["x"].ndim > 2:
@@ -335,7 +340,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "flow.tau_embedding": tau_embedding,
     "codec.conv": conv,
     "codec.channel_norm": channel_norm,
-    "codec.silu": lambda _, t: {"y": causal_blocks.SiLU().whole(t["x"])},
+    "codec.silu": silu,
     "codec.residual": residual,
     "codec.upsample": upsample,
     "codec.space_to_depth": lambda a, t: {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any, Final
 
 import attrs
@@ -88,18 +87,28 @@ def words(a: Arguments, _: Tensors) -> Results:
     return {"words": torch.from_numpy(recipe.words(*_indices(a)))}
 
 
+class Named(nn.Module):
+    """Parameters under any names, those with dots in them too."""
+
+    def __init__(self, pairs: Sequence[tuple[str, nn.Parameter]]) -> None:
+        super().__init__()
+        self._pairs = pairs
+
+    def named_parameters(self, *_: Any, **__: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        return iter(self._pairs)
+
+
 def weight(a: Arguments, _: Tensors) -> Results:
     """Filled as a parameter of the model is."""
     parameter = nn.Parameter(torch.empty(a["shape"], dtype=a["torch_dtype"]))
-    holder: Any = SimpleNamespace(named_parameters=lambda: [(a["name"], parameter)])
-    recipe.fill(holder)
+    recipe.fill(Named([(a["name"], parameter)]))
     return {"weight": parameter}
 
 
 def weights_digest(a: Arguments, t: Tensors) -> Results:
-    pairs = list(zip(a["names"], t.values(), strict=True))
-    holder: Any = SimpleNamespace(named_parameters=lambda: pairs)
-    return {"sha256": _hex(recipe.weights_sha256(holder))}
+    parameters = [nn.Parameter(x, requires_grad=False) for x in t.values()]
+    pairs = list(zip(a["names"], parameters, strict=True))
+    return {"sha256": _hex(recipe.weights_sha256(Named(pairs)))}
 
 
 def _hex(text: str) -> Tensor:
@@ -223,15 +232,21 @@ def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _bits(tensor: Tensor) -> Array:
+    """As numpy has it; bfloat16, which it has not, as 16 bits."""
+    found: Array = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return found
+
+
 def packed_slice(a: Arguments, t: Tensors) -> Results:
     part = slice(*a["layers"]), slice(*a["heads"])
-    k, v = t["keys"][part].numpy(), t["values"][part].numpy()
+    k, v = (_bits(t[name][part]) for name in ("keys", "values"))
     payload = slice_payload.pack_slice(t["rows"].numpy(), k, v, _named(a["torch_dtype"]))
     return {"payload": _octets(payload)}
 
 
 def packed_latents(a: Arguments, t: Tensors) -> Results:
-    audio, video = (t[name].numpy() if name in t else None for name in ("audio", "video"))
+    audio, video = (_bits(t[name]) if name in t else None for name in ("audio", "video"))
     return {"payload": _octets(slice_payload.pack_latents(audio, video, _named(a["torch_dtype"])))}
 
 

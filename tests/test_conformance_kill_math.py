@@ -1,0 +1,27 @@
+"""WS-CONFORMANCE-14: each mutant of a formula fails in a check of its own clause."""
+
+from __future__ import annotations
+
+import pytest
+from port_judging import assert_killed
+
+from conformance.math_ops import OPS, questions
+from conformance.mutants import math_bytes, math_numbers, math_tables
+from conformance.mutants.patching import Mutant
+
+MUTANTS = (*math_tables.MUTANTS, *math_numbers.MUTANTS, *math_bytes.MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_ws_conformance_14_mutant_is_killed_by_its_clause(mutant: Mutant) -> None:
+    assert_killed(mutant)
+
+
+def test_every_clause_of_a_formula_has_a_mutant() -> None:
+    asked = {
+        clause
+        for op in OPS.values()
+        for _, question in questions(op, ("float32", "float64"))
+        for clause in question.clauses
+    }
+    assert sorted(asked - {mutant.clause for mutant in MUTANTS}) == []
