@@ -54,11 +54,7 @@ class Table:
 
     def choice(self, key: str, allowed: Sequence[L], default: L) -> L:
         """One of ``allowed``."""
-        value = self.take(key)
-        found = default if value is None else next((a for a in allowed if a == value), None)
-        if found is None:
-            raise ConfigError(self.at(key), value, ", ".join(allowed))
-        return found
+        return choose(self.at(key), self.take(key), allowed, default)
 
     def time_ns(self, name: str) -> int | None:
         """``name_ms``, ``name_us`` or ``name_ns``, in ns."""
@@ -85,6 +81,14 @@ class Table:
         for key, value in self._values.items():
             known = (name for name in self._known if not name.endswith(("_us", "_ns")))
             raise ConfigError(f"unknown key {self.at(key)}", value, ", ".join(known))
+
+
+def choose(what: str, value: object, allowed: Sequence[L], default: L) -> L:
+    """One of ``allowed``; ``default`` for None."""
+    found = default if value is None else next((a for a in allowed if a == value), None)
+    if found is None:
+        raise ConfigError(what, value, ", ".join(allowed))
+    return found
 
 
 def time_ns(where: str, value: object, scale: int) -> int:

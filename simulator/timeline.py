@@ -63,4 +63,5 @@ def cycle_ns(timeline: Timeline) -> Times:
     last, middle = len(sent) - 1, len(sent) // 2
     if last <= middle:
         return np.zeros(sent.shape[1], np.int64)
-    return (sent[last] - sent[middle]) // (last - middle)
+    result: Times = (sent[last] - sent[middle]) // (last - middle)
+    return result

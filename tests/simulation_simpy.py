@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import simpy
-from simpy.core import EventPriority
+from simpy.events import EventPriority
 
 from simulator.durations import Durations
 from simulator.scenario import Scenario

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import click
@@ -23,10 +23,12 @@ from simulator.random_streams import Times
 from simulator.run import Run, rates_of, run
 from simulator.scenario import Scenario
 from simulator.scenario_reading import complete, parse_stages, read_scenario
+from simulator.scenario_values import choose
 from simulator.summary import MS, percentile_ns, summary
 from simulator.timeline import Timeline
 from simulator.waterfall import PARTS, waterfall
 from spec.errors import ConfigError
+from spec.latency import Handover
 from spec.sizes import LAG_OF_SCHEDULE
 from wanstreamer.atomic import replacing
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
@@ -86,11 +88,16 @@ def simulate_command(
         return
     if capacity is not None:
         raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
-    named = {"schedule": schedule, "handover": handover, "policy": policy}
-    counts = {"seed": seed, "units": units, "sessions": sessions}
-    chosen = scenario_of(scenario_file, stages, {
-        name: value for name, value in (*named.items(), *counts.items()) if value is not None
-    })  # fmt: skip
+    base = scenario_of(scenario_file, stages)
+    chosen = attrs.evolve(
+        base,
+        schedule=choose("schedule", schedule, tuple(LAG_OF_SCHEDULE), base.schedule),
+        handover=choose("handover", handover, get_args(Handover), base.handover),
+        policy=base.policy if policy is None else policy,
+        seed=base.seed if seed is None else seed,
+        units=base.units if units is None else units,
+        sessions=base.sessions if sessions is None else sessions,
+    )
     rates = rates_of(chosen.faults) if faults is None else parse_faults(faults)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as trace:
         result = run(chosen, trace, rates)
@@ -107,22 +114,20 @@ def simulate_command(
         show(result, Console())
 
 
-def scenario_of(file: str | None, stages: str | None, changes: Mapping[str, str | int]) -> Scenario:
-    """The scenario that the command line asks for: the file's, its stages and fields replaced.
+def scenario_of(file: str | None, stages: str | None) -> Scenario:
+    """The scenario that the command line asks for: the file's, with some stages replaced.
 
     Raises:
         ConfigError: no such scenario, a mistake in it, or a value outside its domain.
     """
     given = {} if stages is None else parse_stages(stages)
     if file is None and stages is not None:
-        base = Scenario(name="stages", stages=complete("--stages", given))
-    else:
-        base = read_scenario(DEFAULT_SCENARIO if file is None else file)
-        replaced = {**attrs.asdict(base.stages, recurse=False), **given}
-        if "comm" in given and "back" not in given:
-            replaced["back"] = given["comm"]
-        base = attrs.evolve(base, stages=complete("--stages", replaced))
-    return attrs.evolve(base, **changes)
+        return Scenario(name="stages", stages=complete("--stages", given))
+    base = read_scenario(DEFAULT_SCENARIO if file is None else file)
+    if "comm" in given:
+        given = {"back": given["comm"], **given}
+    replaced = {**attrs.asdict(base.stages, recurse=False), **given}
+    return attrs.evolve(base, stages=complete("--stages", replaced))
 
 
 def show(result: Run, console: Console) -> None:
