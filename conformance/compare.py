@@ -164,8 +164,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 def show(comparison: Comparison, console: Console) -> None:
     """The reports, then a row a clause that differs, then the cases."""
     head = Table(title="reports", title_justify="left")
-    for column in ("", "port", "profile", "verdict", "folder"):
-        head.add_column(column, overflow="fold")
+    for title in ("", "port", "profile", "verdict", "folder"):
+        head.add_column(title, overflow="fold")
     for letter, column in zip(letters(comparison), comparison.columns, strict=True):
         name = Text(one_line(column.port, 80))
         head.add_row(letter, name, column.profile, _cell(column.verdict), Text(column.folder))

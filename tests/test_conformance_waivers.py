@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 from port_judging import oracle
@@ -53,9 +54,9 @@ def crashes() -> str | None:
     raise PortFault("gone")
 
 
-def run(*waivers: Waiver, clause: str | None = None, **judges: object) -> Report:
+def run(*waivers: Waiver, clause: str | None = None, **judges: Any) -> Report:
     """Cases of one check about two clauses; the case's name is the argument's."""
-    cases = tuple(Case(name=name, judge=judge) for name, judge in judges.items())  # type: ignore[arg-type]
+    cases = tuple(Case(name=name, judge=judge) for name, judge in judges.items())
     check = Check(
         id="x/y",
         clauses=("WS-CLOCK-1", "WS-CLOCK-2"),
@@ -103,7 +104,7 @@ def test_ws_conformance_20_an_error_is_never_waived() -> None:
     ids=["expired", "unmatched", "unexpected pass", "only an error"],
 )
 def test_ws_conformance_20_a_waiver_that_is_not_needed_fails_the_run(
-    given: Waiver, judges: dict[str, object], found: list[str], says: str
+    given: Waiver, judges: dict[str, Any], found: list[str], says: str
 ) -> None:
     report = run(given, **judges)
     assert verdicts(report) == found
