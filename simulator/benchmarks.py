@@ -15,7 +15,9 @@ from typing import Final
 import attrs
 
 from simulator import benchmark_simpy
+from simulator.benchmark_trace import check_text, split_trace
 from simulator.durations import draw
+from simulator.fleet_benchmark import fleet_rate
 from simulator.link import Network
 from simulator.maxplus import run_maxplus
 from simulator.scenario import Scenario, StageModels
@@ -101,12 +103,21 @@ def drawn_recurrence_rate() -> float:
     return scenario.units * scenario.sessions / seconds(lambda: run_maxplus(scenario))
 
 
+def checker_rate() -> float:
+    """Events of a trace in memory that are read and checked in a second."""
+    text = split_trace()
+    events = check_text(text)
+    return events / seconds(lambda: check_text(text))
+
+
 BENCHMARKS: Final[list[Benchmark]] = [
     Benchmark(name="event engine, units/s", target=80_000, measure=event_rate),
     Benchmark(name="event engine, times SimPy", target=2, measure=simpy_ratio),
     Benchmark(name="recurrences, units/s", target=5_000_000, measure=recurrence_rate),
     Benchmark(name="recurrences with draws, units/s", target=1_000_000,
               measure=drawn_recurrence_rate),
+    Benchmark(name="fleet of a million sessions, units/s", target=5_000_000, measure=fleet_rate),
+    Benchmark(name="trace checker, events/s", target=300_000, measure=checker_rate),
 ]  # fmt: skip
 """Every benchmark, in the order in which they run."""
 

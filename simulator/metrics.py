@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeVar
 
 from simulator.moments import Moments, Span
 from spec import clock
@@ -161,7 +161,10 @@ METRICS: Final[Mapping[str, Callable[[Units], Values]]] = {
 """By the name that `spec.systems` uses (WS-METRICS-2); a speedup needs two systems."""
 
 
-def percentile(values: Iterable[Fraction], percent: int) -> Fraction:
+Number = TypeVar("Number", int, Fraction)
+
+
+def percentile(values: Iterable[Number], percent: int) -> Number:
     """The smallest value that at least ``percent`` of them do not exceed (WS-SIMULATION-10).
 
     Args:

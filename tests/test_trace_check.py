@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.benchmark_trace import check_text, split_trace
 from spec.trace import Kind, TraceError, TraceEvent, event_key, write_trace
 from spec.trace_check import KEPT_VIOLATIONS, TraceReport, check_rows, check_trace
 from spec.trace_ids import Ids
@@ -472,3 +473,8 @@ def test_violations_are_counted_but_not_hoarded() -> None:
     report = check_trace(sorted_trace(trace))
     assert report.violation_count == len(trace)
     assert len(report.violations) == KEPT_VIOLATIONS
+
+
+def test_the_trace_of_the_benchmark_is_a_clean_one() -> None:
+    """WS-TRACE-5 to WS-TRACE-11: otherwise its rate would be that of something else."""
+    assert check_text(split_trace(20)) == 20 * 16 + 2

@@ -9,13 +9,17 @@ import pytest
 
 from spec.trace import Kind, TraceEvent, write_trace
 from wanstreamer import cli
+from wanstreamer.simulate import simulate_command
+from wanstreamer.trace import trace_command
 
+REAL = Path(__file__).resolve().parents[1] / "examples/traces/split-tiny.jsonl"
 HEADER = '{"schema":"wanstreamer-trace","version":1}\n'
 
 
 @pytest.fixture(autouse=True)
 def _registered() -> None:
-    cli.register()
+    for command in (trace_command, simulate_command):
+        cli.commands.add_command(command)
 
 
 def written(path: Path, *kinds: Kind, **changes: int) -> Path:
@@ -90,3 +94,61 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     """WS-ERRORS-1."""
     assert cli.status_of(["trace", "check", "/nowhere/a.jsonl"]) == 2
     assert capsys.readouterr().err == "wanstreamer: /nowhere/a.jsonl: No such file or directory\n"
+
+
+def test_a_real_trace_is_calibrated(capsys: pytest.CaptureFixture[str]) -> None:
+    """WS-METRICS-12: one command, as a table and as one JSON object."""
+    assert cli.status_of(["simulate", "--from-trace", str(REAL), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["fitted_units"], found["predicted_units"]) == (15, 15)
+    assert {row["statistic"] for row in found["rows"]} == {"mean", "p50", "p90", "p95", "p99"}
+    assert not any(row["enough"] for row in found["rows"] if row["statistic"] == "p99")
+    assert cli.status_of(["simulate", "--from-trace", str(REAL)]) == 0
+    text = capsys.readouterr().out
+    assert "15 units fitted, 15 predicted" in text
+    assert "too few units" in text
+
+
+def test_a_broken_trace_is_not_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """WS-ERRORS-1: one line that says what to do."""
+    path = written(tmp_path / "a.jsonl", Kind.OBSERVE, Kind.DECODE)
+    assert cli.status_of(["simulate", "--from-trace", str(path)]) == 2
+    assert "trace check" in capsys.readouterr().err
+
+
+def test_a_run_is_drawn_exported_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WS-METRICS-2: one simulation, every view of it; a real run over it."""
+    picture, file = tmp_path / "a.svg", tmp_path / "a.pftrace"
+    arguments = ["simulate", "--units", "9", "--gantt", str(picture), "--overlay", str(REAL),
+                 "--perfetto", str(file), "--tables", "--json"]  # fmt: skip
+    assert cli.status_of(arguments) == 0
+    ours = {
+        (line["table"], line["system"], line["metric"]): line["ours"]
+        for line in json.loads(capsys.readouterr().out)["tables"]
+    }
+    assert ours[1, "Wan-Streamer", "response-latency"] == "552 ms"
+    assert ours[1, "Wan-Streamer", "model-latency"] == "202 ms"
+    assert "split-tiny.jsonl" in picture.read_text(encoding="utf-8")
+    assert file.stat().st_size > 1000
+
+
+def test_any_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """WS-ERRORS-1: a real one too; units that it has not are refused."""
+    picture, file = tmp_path / "a.png", tmp_path / "a.pftrace"
+    assert cli.status_of(["trace", "gantt", str(REAL), "-o", str(picture), "--first", "20"]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert cli.status_of(["trace", "perfetto", str(REAL), "-o", str(file)]) == 0
+    capsys.readouterr()
+    for wrong, says in (
+        (["-o", str(picture), "--first", "99"], "0 to 32"),
+        (["-o", "a.gif"], ".svg"),
+        (["-o", str(picture), "--units", "0"], "1 to 600"),
+    ):
+        assert cli.status_of(["trace", "gantt", str(REAL), *wrong]) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert error.count("\n") == 1
+    assert cli.status_of(["simulate", "--overlay", str(REAL)]) == 2
+    assert "--gantt" in capsys.readouterr().err

@@ -31,6 +31,7 @@ from spec.errors import ConfigError
 from spec.latency import Handover
 from spec.sizes import LAG_OF_SCHEDULE
 from wanstreamer.atomic import replacing
+from wanstreamer.simulate_calibration import show_calibration
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
 from wanstreamer.simulate_views import Views, view_options
 
@@ -78,6 +79,9 @@ def simulate_command(
     SCENARIO.toml is a file or the name of a shipped scenario; the paper's operating point if
     neither it nor --stages is given.
     """
+    if views.from_trace is not None:
+        show_calibration(views.from_trace, as_json=as_json)
+        return
     fleet = fleet_file(scenario_file)
     if fleet is not None:
         unused = {"stages": stages, "schedule": schedule, "handover": handover, "faults": faults,

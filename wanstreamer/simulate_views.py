@@ -36,6 +36,7 @@ class Views:
     overlay: Path | None = None
     perfetto: Path | None = None
     tables: bool = False
+    from_trace: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.gantt is not None:
@@ -71,6 +72,7 @@ def view_options(command: Callable[P, R]) -> Callable[P, R]:
                   help="How many.")  # fmt: skip
     @click.option("--overlay", type=Path, help="Draw the trace of a real run over them.")
     @click.option("--perfetto", type=Path, help="Write the trace for ui.perfetto.dev.")
+    @click.option("--from-trace", type=Path, help="Fit a real split run and predict its rest.")
     @click.option("--tables", is_flag=True, help="Our figures beside those of published systems.")
     @functools.wraps(command)
     def with_views(*args: P.args, **kwargs: P.kwargs) -> R:
