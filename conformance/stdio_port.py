@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +55,10 @@ class StdioPort(AskingPort):
     the sessions of the old one are gone.
     """
 
-    def __init__(self, argv: Sequence[str], limits: Limits) -> None:
-        self._argv, self._limits = tuple(argv), limits
+    def __init__(
+        self, argv: Sequence[str], limits: Limits, talk: Callable[..., Talk] = Talk
+    ) -> None:
+        self._argv, self._limits, self._talk = tuple(argv), limits, talk
         self._base = make_base()
         self._log = Log(self._base / LOG, limits.log_bytes)
         self._talks: list[Talk] = []
@@ -149,7 +151,7 @@ class StdioPort(AskingPort):
             raise PortFault(f"not started again: it has ended {self._started} times{clock}")
         self._started += 1
         self._log.forget()
-        talk = Talk(self._argv, self._base / str(self._started), self._log, self._limits)
+        talk = self._talk(self._argv, self._base / str(self._started), self._log, self._limits)
         self._talks.append(talk)
         if self._hello is not None and command != "hello":
             self.hello()

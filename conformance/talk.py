@@ -47,11 +47,14 @@ class Talk:
         self._asked += 1
         try:
             request = self._request(command, arguments)
-            line = self._child.ask(strict_json.line(request), seconds)
-            reply = parsed(command, self._asked, line)
+            reply = parsed(command, self._asked, self.line(strict_json.line(request), seconds))
             return self._results(command, reply)
         except BadFile as error:
             raise Broken(str(error)) from error
+
+    def line(self, line: bytes, seconds: float) -> bytes:
+        """The line that answers a line; here a conversation can be listened to."""
+        return self._child.ask(line, seconds)
 
     def leave(self, patience_s: float) -> None:
         """Wait until it has ended by itself."""

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hostile_world import IMPATIENT, PATIENT, PORTS, asked, fault, started
 
 from conformance import keeper
 from conformance.guard import Guard
 from conformance.limits import PATIENCE, Limits, limits
 from conformance.process import RUN_DIR, sweep
-from hostile_world import IMPATIENT, PATIENT, PORTS, asked, fault, started
 from spec.errors import ConfigError
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +72,16 @@ def test_a_changed_byte_is_refused_or_is_a_file_of_its_own(
     good = bytearray(by_hand(tensors))
     at = data.draw(st.integers(0, len(good) - 1))
     good[at] ^= data.draw(st.integers(1, 255))
-    try:
+    found: Mapping[str, Array] = {}
+    with suppress(BadFile):
         found = parsed("out/x", bytes(good), Limits())
-    except BadFile as error:
-        assert "\n" not in str(error)
-    else:
-        assert sum(array.nbytes for array in found.values()) <= len(good)
+    assert sum(array.nbytes for array in found.values()) <= len(good)
 
 
 def test_a_request_goes_there_and_a_reply_comes_back(directory: RunDirectory) -> None:
     """WS-STDIO-5: in one file a request, with the digest of the whole file."""
-    given = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.float64(3) * np.ones(())}
+    given: dict[str, Array] = {"a": np.arange(6, dtype=np.float32).reshape(2, 3).T}
+    given["b"] = np.array(3.0)
     references = directory.writer(7)(given)
     data = (directory.path / "in" / "7.safetensors").read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
@@ -148,7 +147,9 @@ def test_where_the_run_directory_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert base.stat().st_mode & 0o077 == 0
     monkeypatch.delenv("TMPDIR")
     monkeypatch.setattr("conformance.run_directory.MEMORY", tmp_path / "memory")
-    assert make_base().parent != tmp_path / "memory"
+    elsewhere = make_base()
+    elsewhere.rmdir()
+    assert elsewhere.parent != tmp_path / "memory"
     (tmp_path / "memory").mkdir()
     monkeypatch.setattr("conformance.run_directory.ROOM", 0)
     assert make_base().parent == tmp_path / "memory"
@@ -157,8 +158,8 @@ def test_where_the_run_directory_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_removed_directory_leaves_nothing(tmp_path: Path) -> None:
     """WS-STDIO-5: also when a port has taken away its right to be read."""
     directory = RunDirectory(tmp_path / "run", Limits())
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     (directory.path / "out" / "deep").mkdir(mode=0)
     directory.remove()
     assert not (tmp_path / "run").exists()
-    assert len(os.listdir("/proc/self/fd")) == before - 2
+    assert len([*Path("/proc/self/fd").iterdir()]) == before - 2

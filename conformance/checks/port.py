@@ -28,9 +28,10 @@ def honest(context: Context) -> Iterator[Case]:
     yield Case(
         name="claims", clauses=("WS-CONFORMANCE-3",), judge=partial(_claims_are_kept, context)
     )
-    yield Case(
-        name="unknown-session", clauses=("WS-CONFORMANCE-4",), judge=partial(_stranger, context)
-    )
+    if "session" in context.hello.features:
+        yield Case(
+            name="unknown-session", clauses=("WS-CONFORMANCE-4",), judge=partial(_stranger, context)
+        )
 
 
 def _unknown(context: Context) -> str | None:
