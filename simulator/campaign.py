@@ -151,14 +151,3 @@ def _enough(
         progress(done)
         if done >= units or (stop_at_violation and result.violations):
             return
-
-
-def kill_table(
-    defects: Iterable[str], rates: Mapping[FaultKind, float], *, seed: int = 0, units: int = 30_000
-) -> dict[str, Counter[str]]:
-    """Violations by invariant for each seeded defect, at the first run that shows it
-    (WS-FAULTS-8); empty for one that ``units`` units do not show."""
-    return {
-        name: run_campaign(units, rates, seed=seed, defect=name, stop_at_violation=True).violations
-        for name in defects
-    }

@@ -115,28 +115,34 @@ def terms_of(config: SessionConfig, session: str, dtype: str) -> Terms:
     )
 
 
-@functools.lru_cache(maxsize=4096)
 def slice_segments(terms: Terms, unit: int, snapshot: bool) -> Segments:
     """Segment list of slice ``unit`` (WS-EXCHANGE-3).
 
     A snapshot, the first slice of an epoch, holds everything up to slice ``unit`` and, when
     overlapped, the committed responses up to z_unit; for unit -1 that is the prefill alone.
     """
-    O, L, Z = terms.observation_tokens, terms.language_tokens, terms.response_tokens  # noqa: E741
-    if snapshot:
-        if unit == PREFILL_UNIT:
-            return (("P", terms.prefill_tokens),)
-        # Sequential slice k holds Z_{k-1}, so the stream up to slice k has no Z_k yet.
-        responses = unit if terms.schedule == "sequential" else unit + 1
-        return (
-            ("P", terms.prefill_tokens),
-            ("O", (unit + 1) * O),
-            ("L", (unit + 1) * L),
-            ("Z", responses * Z),
-        )
-    if terms.schedule == "sequential" and unit > 0:
-        return (("Z", Z), ("O", O), ("L", L))
-    return (("O", O), ("L", L))
+    return _snapshot_segments(terms, unit) if snapshot else _unit_segments(terms, unit > 0)
+
+
+def _snapshot_segments(terms: Terms, unit: int) -> Segments:
+    if unit == PREFILL_UNIT:
+        return (("P", terms.prefill_tokens),)
+    # Sequential slice k holds Z_{k-1}, so the stream up to slice k has no Z_k yet.
+    responses = unit if terms.schedule == "sequential" else unit + 1
+    return (
+        ("P", terms.prefill_tokens),
+        ("O", (unit + 1) * terms.observation_tokens),
+        ("L", (unit + 1) * terms.language_tokens),
+        ("Z", responses * terms.response_tokens),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _unit_segments(terms: Terms, follows: bool) -> Segments:
+    own = (("O", terms.observation_tokens), ("L", terms.language_tokens))
+    if terms.schedule == "sequential" and follows:
+        return (("Z", terms.response_tokens), *own)
+    return own
 
 
 def stream_tokens(terms: Terms, segments: Segments) -> int:
