@@ -56,7 +56,9 @@ class Pipelines:
         c = times.comm_ns(sessions, self.before)
         start = np.maximum(round_ * clock.UNIT_NS, self.thinker_free)
         if self._schedule == "sequential":
-            self.exchanged = np.maximum(start + e, self.solved + c) + u + c
+            # A batch of nobody has no latents to wait for.
+            returned = np.where(self.before > 0, self.solved + c, 0)
+            self.exchanged = np.maximum(start + e, returned) + u + c
         else:
             self.exchanged = np.maximum(start + e + u, self.solved) + c
         decoded = self.exchanged + self._decode

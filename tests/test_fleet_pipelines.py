@@ -5,21 +5,30 @@ from __future__ import annotations
 import itertools
 from fractions import Fraction
 
+import attrs
 import fleet_world
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.benchmarks import bench_scenario
+from simulator.durations import Durations
 from simulator.fleet import FleetRun, simulate
 from simulator.fleet_pairs import Pipelines
 from simulator.fleet_scenario import Admission
 from simulator.fleet_times import FS_PER_NS, BatchTimes, Line, Stage
+from simulator.scenario import StageModels
+from simulator.stage_models import Constant
+from simulator.timing import run_events
 from spec import clock, latency, roofline
 from spec.latency import StageTimes
 from spec.sizes import Schedule
 
 MS = 1_000_000
+NO_COMMIT = StageModels(
+    **dict.fromkeys(("encode", "update", "comm", "solve", "back", "decode"), Constant(ns=MS))
+)
 ONE, NONE = np.ones(1, np.int64), np.zeros(1, np.int64)
 
 
@@ -111,6 +120,39 @@ def test_one_pair_and_one_session_is_the_single_pipeline(schedule: Schedule, see
         assert expected <= measured <= expected + 4
         compared += 1
     assert compared > 10
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["overlapped", "sequential"]),
+    st.lists(st.integers(0, 400), min_size=3, max_size=25),
+    st.tuples(*(st.integers(0, MS) for _ in range(4))),
+    st.integers(0, 20 * MS),
+)
+def test_times_that_vary_agree_with_the_event_engine(
+    schedule: Schedule, factors: list[int], parts: tuple[int, ...], comm: int
+) -> None:
+    """WS-FLEET-4: round by round the latencies of the pipeline's own engine, hand-over at the
+    boundary, one stream, as batches grow and shrink."""
+    rounds = len(factors)
+    encode, update, solve, decode = (Stage(Line(0, 0, n * FS_PER_NS), ()) for n in parts)
+    commit = 0 if schedule == "sequential" else 3 * MS
+    times = attrs.evolve(
+        fixed(StageTimes(encode=0, update=0, comm=comm, solve=0, decode=0, commit=commit)),
+        encode=encode, update=update, solve=solve, decode=decode,
+    )  # fmt: skip
+    pipelines = Pipelines(times, schedule, Fraction(0), 0, 1)
+    served = [int(pipelines.serve(r, ONE, np.array([f]))[0]) for r, f in enumerate(factors)]
+    column = np.array(factors)[:, None]
+    same = np.full((rounds, 1), comm)
+    durations = Durations(
+        arrive=np.arange(rounds + 1)[:, None] * clock.UNIT_NS,
+        encode=column * parts[0], update=column * parts[1], comm=same, solve=column * parts[2],
+        back=same, decode=column * parts[3], commit=np.full((rounds, 1), commit), down=0 * same,
+    )  # fmt: skip
+    scenario = attrs.evolve(bench_scenario(1, rounds), schedule=schedule, stages=NO_COMMIT)
+    engine = run_events(scenario, durations).model_side[:, 0]
+    assert served[1:] == engine[:-1].tolist()
 
 
 def test_jitter_spreads_and_has_mean_one() -> None:
