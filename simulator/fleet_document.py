@@ -138,12 +138,8 @@ def the_run(said: FleetSummary, result: FleetResult) -> Iterable[Sequence[str]]:
     yield "rounds of 160 ms", f"{said.rounds}"
     yield "sessions at a time, mean", f"{said.sessions_mean:,.0f}"
     yield "units served", f"{said.session_units:,}"
-    yield (
-        "sessions that came, ended, were refused",
-        (
-            f"{said.sessions['arrived']:,}, {said.sessions['ended']:,}, {said.sessions['rejected']:,}"
-        ),
-    )
+    came, ended, refused = (said.sessions[name] for name in ("arrived", "ended", "rejected"))
+    yield "sessions that came, ended, were refused", f"{came:,}, {ended:,}, {refused:,}"
     for promise in said.promises:
         yield (
             f"{promise.name}: share, bound, promised",

@@ -13,7 +13,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator import fleet_benchmark
+from simulator.benchmarks import BENCHMARKS
 from simulator.fleet import FleetRun, simulate
+from simulator.fleet_reading import read_fleet
 from simulator.fleet_scenario import Admission, Arrivals, Fleet
 from simulator.fleet_tally import Round
 
@@ -209,3 +212,9 @@ def test_a_session_lasts_its_units_from_the_round_it_is_let_in() -> None:
     assert sum(len(done.admitted) for done in seen) > 50
     for done in seen[25:]:
         assert done.ended == len(seen[done.number - 25].admitted)
+
+
+def test_the_benchmark_has_the_target_of_the_clause() -> None:
+    """WS-FLEET-14: of a fleet with a million sessions."""
+    assert {b.name: b.target for b in BENCHMARKS}["fleet of a million sessions, units/s"] == 5e6
+    assert read_fleet(fleet_benchmark.SCENARIO).arrivals.sessions == 1_000_000
