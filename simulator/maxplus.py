@@ -46,34 +46,48 @@ def empty(times: Durations) -> Times:
 
 
 def one_stream(scenario: Scenario, times: Durations) -> Timeline:
-    """A thinker that works in sequence and takes latents up at boundaries (WS-SIMULATION-5)."""
-    overlapped = scenario.lag == 1
-    encode, update, solve, decode, commit = (empty(times) for _ in range(5))
-    free = np.zeros(times.sessions, np.int64)
-    returned = np.zeros(times.sessions, np.int64)
-    last = times.units - 1
-    for k in range(times.units):
-        np.maximum(times.arrive[k], free, out=encode[k])
-        np.add(encode[k], times.encode[k], out=update[k])
-        if not overlapped:
-            np.maximum(update[k], returned, out=update[k])
-        sent = update[k] + times.update[k]
-        sent += times.comm[k]
-        if k > 0:
-            np.maximum(sent, returned, out=decode[k - 1])
-            np.add(decode[k - 1], times.decode[k - 1], out=commit[k - 1])
-            free = commit[k - 1] + times.commit[k - 1]
-        else:
-            free = sent
-        np.maximum(sent, returned, out=solve[k])
-        returned = solve[k] + times.solve[k]
-        returned += times.back[k]
-    decode[last] = np.maximum(np.maximum(free, returned), times.arrive[-1])
-    commit[last] = decode[last] + times.decode[last]
-    if not overlapped:
-        commit = solve + times.solve + times.back
+    """A thinker that works in sequence and takes latents up at boundaries (WS-SIMULATION-5).
+
+    Here both sides of boundary k go on at one instant X_k = max(S_k, R_{k-1}): solving k, and
+    decoding k-1. So the whole pipeline is one recurrence of the first order,
+
+        X_k = max(A_k + e_k + u_k + c_k, X_{k-1} + g_k)
+
+    with g_k the longer of what thinker and performer do between two boundaries, and a running
+    maximum solves it for all units at once: X = G + max over j ≤ k of (A + e + u + c - G)_j, G
+    being the running sum of g.
+    """
+    language = times.update + times.comm
+    front = times.encode + language
+    solved = times.solve + times.back
+    taken_up = times.decode + times.commit
+    thinker, performer = front.copy(), np.zeros_like(front)
+    thinker[2:] += taken_up[:-2]
+    performer[1:] = solved[:-1]
+    if scenario.lag == 0:
+        # Update k waits for z_{k-1} too, so what follows it comes after the performer.
+        performer[1:] += language[1:]
+    gaps = np.cumsum(np.maximum(thinker, performer), axis=0)
+    boundary: Times = np.maximum.accumulate(times.arrive[:-1] + front - gaps, axis=0) + gaps
+    free, returned = np.zeros_like(front), np.zeros_like(front)
+    free[1:] = boundary[:-1]
+    free[2:] += taken_up[:-2]
+    returned[1:] = boundary[:-1] + solved[:-1]
+    encode = np.maximum(times.arrive[:-1], free)
+    update = encode + times.encode
+    if scenario.lag == 0:
+        update = np.maximum(update, returned)
+    decode = np.empty_like(front)
+    decode[:-1] = boundary[1:]
+    before_last = boundary[-1] + (taken_up[-2] if times.units > 1 else 0)
+    decode[-1] = np.maximum(np.maximum(before_last, boundary[-1] + solved[-1]), times.arrive[-1])
     return Timeline(
-        durations=times, encode=encode, update=update, solve=solve, decode=decode, commit=commit
+        durations=times,
+        encode=encode,
+        update=update,
+        solve=boundary,
+        decode=decode,
+        commit=decode + times.decode if scenario.lag == 1 else boundary + solved,
     )
 
 
