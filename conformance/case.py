@@ -10,7 +10,7 @@ import attrs
 
 from conformance.guard import Guard
 from conformance.oracle import Oracle
-from conformance.protocol import DType, Hello, Inconclusive, Profile
+from conformance.protocol import DType, Hello, Inconclusive, Profile, Unsupported
 from conformance.recording import Recorder
 from spec.presets import preset_named
 from spec.sizes import Preset
