@@ -1,4 +1,7 @@
-"""Cases as files: what a port is judged by must not depend on how it was asked."""
+"""Cases as files: what a port is judged by must not depend on how it was asked.
+
+WS-VECTORS-1, WS-VECTORS-2, WS-VECTORS-3, WS-VECTORS-4, WS-VECTORS-5.
+"""
 
 from __future__ import annotations
 

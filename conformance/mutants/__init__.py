@@ -9,6 +9,7 @@ from conformance.mutants import (
     backbone,
     benign,
     codec,
+    codec_memory,
     exchange,
     math_benign,
     math_bytes,
@@ -30,6 +31,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         backbone,
         response,
         codec,
+        codec_memory,
         session,
         exchange,
     )

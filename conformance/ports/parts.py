@@ -23,26 +23,36 @@ def run_part(model: WanStreamer, request: CodecRequest, data: Tensor) -> Tensor:
     """``data`` through ``request.part`` by its plan, from a fresh start; time is axis 0.
 
     Raises:
-        TensorError: the plan does not cover the data.
+        TensorError: the data do not fit the part or the plan, or are not finite.
     """
-    per_unit = codec_shapes(preset_named(request.preset), request.part, 1)[0][0]
+    shape = codec_shapes(preset_named(request.preset), request.part, 1)[0]
+    check_data(request, data, shape)
     whole, step, state = RUNNERS[request.part](model)
     if not request.plan:
         return whole(data)
-    if sum(request.plan) * per_unit < data.shape[0]:
-        raise TensorError("plan", request.plan, f"{data.shape[0]} time steps in units")
     outputs = []
-    for chunk in torch.split(data, _lengths(request.plan, per_unit, data.shape[0])):
+    for chunk in torch.split(data, [units * shape[0] for units in request.plan]):
         y, state = step(chunk, state)
         outputs.append(y)
     return torch.cat(outputs)
 
 
-def _lengths(plan: tuple[int, ...], per_unit: int, total: int) -> list[int]:
-    """Time steps of each chunk; data too short for the plan shows in the last one."""
-    lengths = [units * per_unit for units in plan]
-    lengths[-1] += total - sum(lengths)
-    return lengths
+def check_data(request: CodecRequest, data: Tensor, one_unit: tuple[int, ...]) -> None:
+    """Raise `TensorError` unless ``data`` can be cut as the plan says; without a plan, into units.
+
+    Args:
+        one_unit: shape of the input of one unit.
+    """
+    per_unit, *rest = one_unit
+    came = tuple(data.shape)
+    if list(came[1:]) != rest or not came or came[0] % per_unit or not came[0]:
+        raise TensorError(f"input of {request.part}", came, f"units of shape {one_unit}")
+    if any(units < 1 for units in request.plan):
+        raise TensorError("plan", request.plan, "chunks of 1 unit or more")
+    if request.plan and sum(request.plan) * per_unit != came[0]:
+        raise TensorError("plan", request.plan, f"{came[0] // per_unit} units in all")
+    if not bool(torch.isfinite(data).all()):
+        raise TensorError(f"input of {request.part}", "NaN or Inf", "finite values")
 
 
 def video_encode(model: WanStreamer) -> Runner:

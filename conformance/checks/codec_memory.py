@@ -1,0 +1,189 @@
+"""What a codec remembers, and for how long: long runs, single samples, and signals at their limits.
+
+What must move is read off the oracle: a single input is changed, and where its float64 output moves
+the port's may move, and nowhere else. So every part and preset is held to its own receptive field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from conformance import arrays
+from conformance.case import Case, Check, Context, Tolerance
+from conformance.checks.codec import OFFLINE
+from conformance.oracle import naive_dtype
+from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
+from conformance.shapes import codec_shapes
+from conformance.tolerance import EPS, budget, exceeds
+from spec.presets import TINY_BARE, preset_named
+
+LONG: Final = 40
+"""Units; far past every receptive field and every small ring."""
+RAGGED: Final = (1, 5, 2, 13, 1, 1, 9, 8)
+"""Chunks of `LONG` units, of which none is a multiple of another's border."""
+WITHIN: Final = 18
+"""Units in which the memory of every part of `TINY_BARE` begins and ends."""
+SEEN: Final = 1e3
+"""A move of the truth that is this many times the port's epsilon must show."""
+
+Plan = tuple[int, ...]
+
+
+def signal(part: Part, dtype: DType, units: int, preset: str = TINY_BARE.name) -> Array:
+    """Float32 values in (-1, 1), the same for every dtype and, as far as they go, every length."""
+    shape, _ = codec_shapes(preset_named(preset), part, units)
+    drawn = arrays.uniform(f"conformance/memory/{part}", shape)
+    return drawn.astype(np.float32).astype(wire_dtype(dtype))
+
+
+def run(context: Context, part: Part, dtype: DType, plan: Plan, data: Array) -> Array:
+    """The port's answer, as an array of our own."""
+    request = CodecRequest(preset=TINY_BARE.name, dtype=dtype, part=part, plan=plan)
+    return np.array(context.port.codec(request, data))
+
+
+def truth(context: Context, part: Part, dtype: DType, data: Array) -> Array:
+    """The oracle's offline form in ``dtype``."""
+    request = CodecRequest(preset=TINY_BARE.name, dtype=dtype, part=part, plan=OFFLINE)
+    return context.oracle.codec(request, data.astype(wire_dtype(dtype)))
+
+
+def as_oracle(context: Context, part: Part, plan: Plan, data: Array) -> str | None:
+    """Class C in the port's main dtype."""
+    true = truth(context, part, "float64", data)
+    naive = truth(context, part, naive_dtype(context.dtype), data)
+    actual = run(context, part, context.dtype, plan, data)
+    reason = exceeds(actual, true, budget(true, [naive], context.dtype))
+    return None if reason is None else f"{part} in chunks {list(plan) or 'offline'}: {reason}"
+
+
+def long_runs(context: Context) -> Iterator[Case]:
+    """Forty units in other chunks: nothing changes after a while, nothing wraps (WS-CODEC-5)."""
+    for part in PARTS:
+        for name, plan in (("units", (1,) * LONG), ("ragged", RAGGED), ("offline", OFFLINE)):
+            yield Case(name=f"{part}-{name}", judge=partial(_long, context, part, plan))
+
+
+def _long(context: Context, part: Part, plan: Plan) -> str | None:
+    return as_oracle(context, part, plan, signal(part, context.dtype, LONG))
+
+
+def receptive_fields(context: Context) -> Iterator[Case]:
+    """One sample, pixel or latent is changed: exactly the outputs that see it move (WS-CODEC-12,
+    WS-CODEC-6, WS-ENCODER-8)."""
+    for part in PARTS:
+        for form, plan in (("stream", (1,) * WITHIN), ("offline", OFFLINE)):
+            for place in ("first", "last", "middle"):
+                yield Case(
+                    name=f"{part}-{form}-{place}",
+                    judge=partial(_receptive_field, context, part, plan, place),
+                )
+
+
+def _receptive_field(context: Context, part: Part, plan: Plan, place: str) -> str | None:
+    data = signal(part, context.dtype, WITHIN)
+    per_unit = len(data) // WITHIN
+    # The first and the last step of a unit, and one within; early enough to be forgotten again.
+    step = {"first": per_unit, "last": 2 * per_unit - 1, "middle": per_unit + per_unit // 3}[place]
+    changed = data.copy()
+    changed[step] = -changed[step] - np.sign(changed[step])
+    before, after = (truth(context, part, "float64", d) for d in (data, changed))
+    moves = np.abs(after - before).reshape(len(before), -1).max(axis=1)
+    scale = float(np.abs(before).max())
+    mine, other = (run(context, part, context.dtype, plan, d) for d in (data, changed))
+    moved = (mine != other).reshape(len(mine), -1).any(axis=1)
+    for i in np.flatnonzero(moved & (moves == 0.0)):
+        return f"{part}: output {i} moved with input {step}, which it does not see"
+    for i in np.flatnonzero(~moved & (moves > SEEN * EPS[context.dtype] * scale)):
+        return f"{part}: output {i} did not move with input {step}, which it sees"
+    return None
+
+
+LEVELS: Final[dict[str, Callable[[Array], Array]]] = {
+    "silence": np.zeros_like,
+    "whisper": lambda x: x * x.dtype.type(2.0**-14),
+    "full-scale": np.sign,
+    "constant": lambda x: np.full_like(x, 0.75),
+    "silence-then-sound": lambda x: np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1))
+                                             < len(x) // 2, x.dtype.type(0), x),
+    "sound-then-silence": lambda x: np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1))
+                                             < len(x) // 2, x, x.dtype.type(0)),
+}  # fmt: skip
+
+
+def levels(context: Context) -> Iterator[Case]:
+    """Signals without noise, without mean, without end: no gate, no gain, no floor of one's own
+    (WS-CODEC-5, WS-ENCODER-5)."""
+    for part in PARTS:
+        for name in LEVELS:
+            yield Case(name=f"{part}-{name}", judge=partial(_level, context, part, name))
+
+
+def _level(context: Context, part: Part, name: str) -> str | None:
+    data = LEVELS[name](signal(part, context.dtype, 4))
+    return as_oracle(context, part, (1, 1, 1, 1), data)
+
+
+BAD: Final[dict[str, Callable[[CodecRequest, Array], tuple[CodecRequest, Array]]]] = {
+    "nan": lambda r, x: (r, np.where(np.arange(x.size).reshape(x.shape) == 7, np.nan, x)
+                         .astype(x.dtype)),
+    "infinity": lambda r, x: (r, np.where(np.arange(x.size).reshape(x.shape) == 7, np.inf, x)
+                              .astype(x.dtype)),
+    "one-axis-more": lambda r, x: (r, x[None]),
+    "plan-too-short": lambda r, x: (_replanned(r, (1,)), x),
+    "plan-too-long": lambda r, x: (_replanned(r, (1, 2)), x),
+    "unknown-preset": lambda r, x: (_of_preset(r, "no-such-preset"), x),
+}  # fmt: skip
+
+
+def _replanned(request: CodecRequest, plan: Plan) -> CodecRequest:
+    return CodecRequest(preset=request.preset, dtype=request.dtype, part=request.part, plan=plan)
+
+
+def _of_preset(request: CodecRequest, preset: str) -> CodecRequest:
+    return CodecRequest(preset=preset, dtype=request.dtype, part=request.part, plan=request.plan)
+
+
+def refusals(context: Context) -> Iterator[Case]:
+    """What does not fit is refused, not guessed at (WS-CONFORMANCE-4, WS-CONFORMANCE-7)."""
+    for part in PARTS:
+        for name in BAD:
+            yield Case(name=f"{part}-{name}", judge=partial(_refused, context, part, name))
+
+
+def _refused(context: Context, part: Part, name: str) -> str | None:
+    good = CodecRequest(preset=TINY_BARE.name, dtype=context.dtype, part=part, plan=(1, 1))
+    request, data = BAD[name](good, signal(part, context.dtype, 2))
+    try:
+        context.port.codec(request, data)
+    except Refusal:
+        return None
+    return f"{part}: {name.replace('-', ' ')} was accepted"
+
+
+def _check(
+    stem: str,
+    clauses: tuple[str, ...],
+    tolerance: Tolerance,
+    cases: Callable[[Context], Iterator[Case]],
+) -> Check:
+    return Check(
+        id=f"codec/{stem}", clauses=clauses, profile="codec", tolerance=tolerance, cases=cases
+    )
+
+
+CHECKS = (
+    _check("long", ("WS-CODEC-5", "WS-ENCODER-8", "WS-PRESETS-1"), "C", long_runs),
+    _check("receptive-field", ("WS-CODEC-12", "WS-CODEC-6", "WS-ENCODER-8"), "A", receptive_fields),
+    _check(
+        "levels",
+        ("WS-CODEC-5", "WS-ENCODER-5", "WS-CODEC-4", "WS-CODEC-7", "WS-CODEC-8", "WS-CODEC-9"),
+        "C",
+        levels,
+    ),
+    _check("refusals", ("WS-CONFORMANCE-4", "WS-CONFORMANCE-7"), "A", refusals),
+)
