@@ -16,6 +16,7 @@ from typing import Any
 from conformance import runner
 from conformance.checks.registry import CHECKS
 from conformance.floors import ALL_CLAUSES, FILE
+from conformance.math_case import Op
 from conformance.oracle import Oracle
 from conformance.rendering.files import put
 from conformance.resolve import resolve
@@ -27,8 +28,9 @@ LEAST = (
     "benign:math-bfloat16-only",
 )
 """No conformant port executes less than all of these do."""
-REFERENCE = "the reference in float64"
-RELATION = "the specification, or the port's own answers to related questions"
+REFERENCE = "reference-derived (float64)"
+OWN = {"analytic": "analytic", "float64": "independent float64"}
+RELATION = "relation: the specification's tables, or the port's own answers to related questions"
 
 
 class AskedOracle(Oracle):
@@ -46,15 +48,17 @@ def measured() -> dict[str, Any]:
     """The content of the file."""
     oracle = AskedOracle(resolve(runner.ORACLE))
     floors: dict[str, Counter[str]] = {}
-    asking: set[str] = set()
+    oracles: dict[str, set[str]] = {check: set() for check in CHECKS}
     for port in LEAST:
         found: dict[str, Counter[str]] = {}
         plan = runner.plan(resolve(port), oracle, tuple(CHECKS.values()), None, None)
         for number, (check, case) in enumerate(plan.todo, start=1):
             oracle.asked = False
             result = runner.judge(check, case, None, port)
-            if oracle.asked:
-                asking.add(check.id)
+            ops = [a for a in getattr(case.judge, "args", ()) if isinstance(a, Op)]
+            oracles[check.id] |= {OWN[op.oracle] for op in ops} or {
+                REFERENCE if oracle.asked else RELATION
+            }
             counts = found.setdefault(check.id, Counter())
             if result.verdict in EXECUTED:
                 counts.update((ALL_CLAUSES, *(case.clauses or check.clauses)))
@@ -64,7 +68,7 @@ def measured() -> dict[str, Any]:
             floors[check_id] = floors.get(check_id, counts) & counts
     return {
         check: {
-            "oracle": REFERENCE if check in asking else RELATION,
+            "oracle": "; ".join(sorted(oracles[check])),
             "floors": dict(sorted(floors.get(check, Counter()).items())),
         }
         for check in CHECKS
