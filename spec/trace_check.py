@@ -18,9 +18,23 @@ from spec.trace_rows import Row, row_of
 from spec.trace_sessions import CAUSES, Say, Session
 
 BUSY: Final = frozenset(
-    {Kind.OBSERVE, Kind.UPDATE, Kind.SOLVE, Kind.COMMIT, Kind.DECODE, Kind.EXPORT}
+    kind.value
+    for kind in (Kind.OBSERVE, Kind.UPDATE, Kind.SOLVE, Kind.COMMIT, Kind.DECODE, Kind.EXPORT)
 )
 """Kinds that occupy the resource they run on (WS-TRACE-7)."""
+
+JUDGES: Final[dict[str, Callable[[Session, Row], None]]] = {
+    Kind.APPEND.value: Session.append,
+    Kind.OBSERVE.value: Session.observe,
+    Kind.DROP.value: Session.give_up,
+    Kind.DECODE.value: Session.decode,
+}
+EMIT: Final = Kind.EMIT.value
+JUDGED: Final = BUSY | JUDGES.keys() | {EMIT}
+"""Plain texts, as in a row: looking one up among members of an enumeration takes twice as long."""
+
+ORDER: Final = "events by (t_ns, id)"
+NOTHING: Final[Row] = (-1, "", -1, "", "", "", -1, 0, (), {})
 
 K = TypeVar("K")
 
@@ -73,17 +87,16 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
     say = findings.say
     ids = {process: Ids() for process in PROCESSES}
     instant = Instant(say, ids)
-    count, now, last_process, last_number = 0, -1, "", -1
-    for row in rows:
+    count, now, before = 0, -1, NOTHING
+    for count, row in enumerate(rows, 1):  # noqa: B007
         t_ns, process, number, name, session, kind, _, dur_ns, cause, detail = row
-        count += 1
         if t_ns > now:
             if instant.open:
                 instant.settle()
             now = t_ns
-        elif t_ns < now or (process, number) <= (last_process, last_number):
-            raise TraceError("trace", f"{name} after {last_process}:{last_number}", ORDER)
-        last_process, last_number = process, number
+        elif t_ns < now or (process, number) <= before[1:3]:
+            raise TraceError("trace", f"{name} after {before[3]}", ORDER)
+        before = row
         of_process = ids[process]
         of_process.last = kind
         if number == of_process.next and not of_process.others:
@@ -93,8 +106,9 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
         state = sessions.get(session)
         if state is None:
             state = sessions[session] = Session(say=say)
+        ends = state.ends
         for other in cause:
-            end = state.ends.get(other)
+            end = ends.get(other)
             if end is None:
                 end = state.older.get(other)
             if end is None:
@@ -104,25 +118,26 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
                 say(5, row, f"its cause {other} ends later, at {end} ns")
         if instant.open:
             instant.rows.append(row)
-        if len(state.ends) < CAUSES:
-            state.ends[name] = t_ns + dur_ns
+        if len(ends) < CAUSES:
+            ends[name] = t_ns + dur_ns
         else:
             state.remember(name, t_ns + dur_ns)
-        if kind in BUSY:
-            resource = detail.get("resource")
-            if type(resource) is str:
-                occupy(shared, (process, resource), row, say)
-            else:
-                occupy(state.busy, process, row, say)
-        judge = JUDGES.get(kind)
-        if judge is not None:
-            judge(state, row)
-        elif kind == "emit":
-            if state.can_emit(row):
-                state.emit(row)
-            else:
-                instant.open = True
-                instant.emissions.append((row, state))
+        if kind in JUDGED:
+            if kind in BUSY:
+                resource = detail.get("resource")
+                if type(resource) is str:
+                    occupy(shared, (process, resource), row, say)
+                else:
+                    occupy(state.busy, process, row, say)
+            judge = JUDGES.get(kind)
+            if judge is not None:
+                judge(state, row)
+            elif kind == EMIT:
+                if state.can_emit(row):
+                    state.emit(row)
+                else:
+                    instant.open = True
+                    instant.emissions.append((row, state))
         if "queue_limit" in detail:
             state.queue(row)
     instant.settle()
@@ -138,16 +153,6 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
         violations=tuple(findings.kept),
         unfinished=tuple(sorted(unfinished)) or (() if count else ("trace",)),
     )
-
-
-ORDER: Final = "events by (t_ns, id)"
-
-JUDGES: Final[dict[str, Callable[[Session, Row], None]]] = {
-    Kind.APPEND: Session.append,
-    Kind.OBSERVE: Session.observe,
-    Kind.DROP: Session.give_up,
-    Kind.DECODE: Session.decode,
-}
 
 
 @attrs.define

@@ -92,7 +92,10 @@ def _fast(text: str, lines: int, known: dict[str, Detail]) -> Iterable[Row] | No
         known[detail] = value
     return zip(
         t_ns, processes, map(int, numbers), ids, sessions, kinds, map(int, units), dur_ns,
-        [tuple(cause[1:-1].split('","')) if cause else () for cause in causes],
+        [
+            () if not text else (text[1:-1],) if "," not in text else tuple(text[1:-1].split('","'))
+            for text in causes
+        ],
         map(known.__getitem__, details), strict=True,
     )  # fmt: skip
 
