@@ -109,6 +109,16 @@ def test_a_search_says_what_it_tried(what: str, file: str, capsys: Said) -> None
     assert f"{what.replace('-', ' ')}: {found['value']}" in capsys.readouterr().out
 
 
+def test_curves_are_drawn(file: str, tmp_path: Path, capsys: Said) -> None:
+    """WS-FLEET-13: two pictures in a folder, with what they show in their text."""
+    found = answer(capsys, file, "--units", "20", "--sessions", "4", "--curves", str(tmp_path))
+    drawn = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in found["curves"]}
+    assert set(drawn) == {"fleet-blocking.svg", "fleet-on-time.svg"}
+    assert all(text.startswith("<?xml") and "</svg>" in text for text in drawn.values())
+    assert cli.status_of(["simulate", file, "--curves", str(tmp_path / "none")]) == 2
+    assert "--curves: got" in capsys.readouterr().err
+
+
 def test_a_person_reads_tables(file: str, capsys: Said) -> None:
     """WS-FLEET-13: sessions, promises and digest."""
     assert cli.status_of(["simulate", file]) == 0

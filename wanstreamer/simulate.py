@@ -53,6 +53,7 @@ DEFAULT_SCENARIO = "paper"
 @click.option(
     "--capacity", help="Of a fleet: search the pairs or sessions-per-pair of its promise."
 )
+@click.option("--curves", type=Path, help="Of a fleet: draw its curves into this folder.")
 @click.option("--faults", help="none, all, or kind=rate,... with faults a unit.")
 @click.option("--policy", help="What gives way under overload.")
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
@@ -67,6 +68,7 @@ def simulate_command(
     units: int | None,
     sessions: int | None,
     capacity: str | None,
+    curves: Path | None,
     faults: str | None,
     policy: str | None,
     trace_file: Path | None,
@@ -88,10 +90,11 @@ def simulate_command(
                   "policy": policy, "trace": trace_file, "gantt": views.gantt,
                   "perfetto": views.perfetto, "tables": views.tables or None}  # fmt: skip
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
-                  as_json=as_json, unused=unused)  # fmt: skip
+                  curves=curves, as_json=as_json, unused=unused)  # fmt: skip
         return
-    if capacity is not None:
-        raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
+    for name, value in (("capacity", capacity), ("curves", curves)):
+        if value is not None:
+            raise ConfigError(f"--{name}", str(value), "a scenario with a [fleet] table")
     base = scenario_of(scenario_file, stages)
     chosen = attrs.evolve(
         base,

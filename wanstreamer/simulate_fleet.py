@@ -48,6 +48,7 @@ def run_fleet(
     units: int | None,
     sessions: int | None,
     capacity: str | None,
+    curves: Path | None,
     as_json: bool,
     unused: Mapping[str, object],
 ) -> None:
@@ -58,6 +59,7 @@ def run_fleet(
         seed, units, sessions: what the command line puts in place of the file's; ``units`` is how
             many rounds are counted, ``sessions`` how many are offered at a time.
         capacity: a key of `SEARCHES`.
+        curves: a folder for pictures, drawn in place of a run.
         as_json: one JSON object instead of tables.
         unused: options that mean nothing to a fleet.
 
@@ -73,11 +75,28 @@ def run_fleet(
             raise ConfigError("--capacity", capacity, ", ".join(SEARCHES))
         show_found(capacity, SEARCHES[capacity](fleet), as_json=as_json)
         return
+    if curves is not None:
+        draw_curves(fleet, curves, as_json=as_json)
+        return
     result = fleet_summary(fleet, simulate(fleet))
     if as_json:
         click.echo(json.dumps(attrs.asdict(result)))
     else:
         show(result, Console())
+
+
+def draw_curves(fleet: Fleet, folder: Path, *, as_json: bool) -> None:
+    """Both curves of a fleet as pictures in ``folder``.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    from simulator.fleet_pictures import save_curves
+
+    if not folder.is_dir():
+        raise ConfigError("--curves", str(folder), "an existing folder")
+    paths = [str(path) for path in save_curves(fleet, folder)]
+    click.echo(json.dumps({"curves": paths}) if as_json else "\n".join(paths))
 
 
 def changed(fleet: Fleet, seed: int | None, units: int | None, sessions: int | None) -> Fleet:
