@@ -7,12 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
+
 from simulator import world_small as net
 from simulator.world_machines import Machines
-from simulator.world_small import Violated, World
+from simulator.world_small import Shards, Violated, World
+from spec.sizes import Schedule
 
 MESSAGE_FAULTS = ("drop", "duplicate", "corrupt")
 PERFORMER_FAULTS = ("crash", "suspect")
+
+
+@attrs.frozen(kw_only=True)
+class Scope:
+    """How much is tried (WS-FAULTS-9): sessions of ``units`` units with up to ``faults`` faults of
+    ``kinds``, anywhere; slices are cut as ``shards`` says."""
+
+    schedule: Schedule
+    units: int
+    faults: int
+    kinds: tuple[str, ...] = (*MESSAGE_FAULTS, *PERFORMER_FAULTS)
+    shards: Shards = net.UNSHARDED
+
+
+def enumerate_scope(machines: Machines, scope: Scope) -> int:
+    """Every order of every message of a scope; the number of worlds reached (WS-FAULTS-9).
+
+    Raises:
+        Violated: a world that breaks the exchange, or one that can never finish.
+    """
+    start = net.world(machines, net.terms(scope.schedule), scope.units, scope.shards)
+    return every_order(machines, [start], scope.kinds, scope.faults)
 
 
 def faulty_moves(machines: Machines, w: World, kinds: tuple[str, ...]) -> Iterator[World]:

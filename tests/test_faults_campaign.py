@@ -1,0 +1,59 @@
+"""Campaigns: the same result for any number of workers, and none for what was never reached."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from simulator import campaign, campaign_runs
+from simulator.campaign import SOMETIMES, run_campaign
+from simulator.faults import RATES, FaultKind
+from simulator.world import Setup, WorldReport, run_world
+from simulator.world_trace import Recorder
+from spec.errors import ConfigError
+
+
+def test_the_true_machines_have_no_violation() -> None:
+    """WS-FAULTS-8: and the runs are drawn, run and counted the same with two workers."""
+    alone = run_campaign(3000, RATES, seed=1)
+    assert alone.clean
+    assert alone.units >= 3000
+    assert alone.outcomes.total() == 2 * alone.runs
+    together = run_campaign(3000, RATES, seed=1, workers=2)
+    assert together == alone
+    assert run_campaign(3000, RATES, seed=2).sha256 != alone.sha256
+
+
+def test_a_defect_is_found() -> None:
+    """WS-FAULTS-8: and named, with its run."""
+    defect = "WS-EXCHANGE-9 decodes twice"
+    report = run_campaign(5000, RATES, defect=defect, stop_at_violation=True)
+    assert report.violations["latents"] == 1
+    assert report.first.startswith("run 1: latents: decodes")
+    with pytest.raises(ConfigError, match="defect: got 'none such'"):
+        run_campaign(10, RATES, defect="none such")
+
+
+def test_what_was_never_reached_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FAULTS-8: a campaign too small to reach everything, judged as a large one."""
+    monkeypatch.setattr(campaign, "SOMETIMES_UNITS", 100)
+    report = run_campaign(200, RATES)
+    assert set(report.missing) == set(SOMETIMES) - set(report.marks)
+    assert report.missing
+    assert not report.clean
+    assert run_campaign(200, {FaultKind.DROP: 0.1}).missing == ()
+
+
+def test_a_run_that_is_not_the_same_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FAULTS-8: here the second trace says another thing."""
+    assert not campaign_runs.run_one(0, 0, RATES, campaign.machines_named(None)).violations
+    runs = list[WorldReport]()
+
+    def fickle(setup: Setup, recorder: Recorder | None = None) -> WorldReport:
+        runs.append(run_world(setup, recorder))
+        return attrs.evolve(runs[-1], end_ns=len(runs))
+
+    monkeypatch.setattr(campaign_runs, "run_world", fickle)
+    result = campaign_runs.run_one(0, 0, RATES, campaign.machines_named(None))
+    assert result.violations == {"determinism": 1}
+    assert "is not the same when run again" in result.first
