@@ -82,7 +82,8 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     out = " ".join(capsys.readouterr().out.split())
     for text in ("boundary", "queueing", "network down", "capture wait, beside the total",
                  "1 ms off", "bound by the thinker (e + u + c + d + m)",
-                 "The condition p + c <= T holds: 105 ms."):  # fmt: skip
+                 "The condition p + c <= T holds: 105 ms.",
+                 "to response 20 goes back to the arrival of unit 1, over 21 encode"):  # fmt: skip
         assert text in out
     assert status_of(["simulate", "--units", "40", "--faults", "drop=0.2"]) == 0
     out = " ".join(capsys.readouterr().out.split())

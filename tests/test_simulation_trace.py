@@ -47,6 +47,13 @@ def test_a_calm_run_is_clean_and_takes_the_times_of_the_timing_model(scenario: S
     )
 
 
+@pytest.mark.parametrize("name", ["paper", "condition-not-enough", "qwen3-8b-h100"])
+def test_shipped_scenarios_run_clean(name: str) -> None:
+    """WS-SIMULATION-9: every one that is a single pair."""
+    result, _ = traced(attrs.evolve(read_scenario(name), units=20))
+    assert (result.violations, result.model_side.shape) == (0, (20, 1))
+
+
 SCRIPT = """
 import io
 from simulator.run import run

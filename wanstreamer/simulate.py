@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulator.critical_path import sensitivities
+from simulator.critical_path import PathFinder, sensitivities
 from simulator.faults import parse_faults
 from simulator.prediction import binding_sentence
 from simulator.random_streams import Times
@@ -148,6 +149,7 @@ def show(result: Run, console: Console) -> None:
     if result.timeline is not None:
         console.print(waterfall_table(scenario, result.timeline))
         console.print(sensitivity_table(scenario, result.timeline))
+        console.print(path_sentence(scenario, result.timeline), highlight=False)
     else:
         console.print(latency_table(result))
         reached = ", ".join(f"{name} {count}" for name, count in sorted(result.marks.items()))
@@ -193,6 +195,18 @@ def sensitivity_table(scenario: Scenario, timeline: Timeline) -> Table:
     for row in sensitivities(scenario, timeline):
         table.add_row(row.stage, f"{row.cycle_ns / MS:,.2f}", f"{row.latency_ns / MS:,.2f}")
     return table
+
+
+def path_sentence(scenario: Scenario, timeline: Timeline) -> str:
+    """What the response in the middle of the first session waited for (WS-SIMULATION-11)."""
+    unit = scenario.units // 2
+    arrival, *steps = PathFinder(scenario, timeline).path(unit)
+    counted = Counter(step.stage for step in steps if step.end_ns > step.start_ns)
+    stages = ", ".join(f"{count} {stage}" for stage, count in counted.items())
+    return (
+        f"The critical path to response {unit} goes back to the arrival of unit {arrival.unit}, "
+        f"over {stages}."
+    )
 
 
 def ms_table() -> Table:
