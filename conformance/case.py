@@ -15,7 +15,7 @@ from conformance.recording import Recorder
 from spec.presets import preset_named
 from spec.sizes import Preset
 
-Tolerance = Literal["A", "B", "C"]
+Tolerance = Literal["A", "B", "C", "D"]
 
 
 class Context:

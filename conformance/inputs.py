@@ -21,9 +21,9 @@ from spec.sizes import Preset, Schedule
 UNITS: Final = 6
 """Length of a base script: both lags, all codec states and the cache are past their start."""
 
-PROBED_UNITS: Final = 4
-PROBED: Final = (0, 1, 2, 3)
-"""First, second, middle and last unit of the shorter session that is perturbed."""
+PROBED_UNITS: Final = 9
+PROBED: Final = (0, 4, 8)
+"""First, middle and last unit of the session that is perturbed."""
 
 PROMPT: Final = (72, 105, 46)
 ALL: Final = Modalities()

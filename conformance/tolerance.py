@@ -2,7 +2,7 @@
 
 A clause names its class; a port never chooses. Class A is bit-exact. Class B bounds each element
 in units in the last place. Class C bounds the error against float64 truth by that of the
-same-dtype naive reference. Source: CHOICE (design §12).
+same-dtype naive reference; class D bounds its growth over long sessions. Source: CHOICE (design §12).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import numpy as np
 
-from conformance.measure import Closeness, note_closeness
+from conformance.measure import Closeness, note_closeness, note_drift
 from conformance.protocol import Array, DType
 
 RMS_FACTOR: Final = 1.5
@@ -26,6 +26,12 @@ EPS: Final[dict[DType, float]] = {
     "float16": 2.0**-10,
 }
 
+
+GROWTH_FACTOR: Final = 3.0
+"""Class D: how much more the error of a port may have grown than the naive reference's."""
+
+HORIZON: Final = 0.1
+"""Class D: where the naive error is this part of the signal, nothing can be told any more."""
 
 SMALLEST: Final[dict[DType, float]] = {
     "float32": 2.0**-126,
@@ -186,3 +192,52 @@ def exceeds(
 
 def _rms(error: Array) -> float:
     return float(np.sqrt(np.mean(np.square(error)))) if error.size else 0.0
+
+
+def drifts(
+    actual: Array,
+    truth: Array,
+    naive: Array,
+    scale: Array,
+    dtype: DType,
+    window: int,
+    tensor: str = "",
+) -> tuple[str | None, int]:
+    """Class D: why the error over a long session is too large, or None; and how many units were
+    judged before the horizon.
+
+    In each window the root mean square error is held to 3 times the largest that the naive
+    reference had so far, the largest error to twice that of its largest; each plus 2 ulp.
+
+    Args:
+        actual: [units, samples] of the port.
+        truth: the same elements, float64.
+        naive: [units, 2], root mean square and largest error of the naive reference, in ``dtype``
+            or, for float64, in float32 (see `budget`).
+        scale: [units], the largest magnitude of the truth.
+        dtype: of the session.
+        window: units that are judged together.
+        tensor: its name, for the numbers that go into the report.
+    """
+    ratio = 2.0 * EPS["float64"] / EPS["float32"] if dtype == "float64" else 1.0
+    floor = FLOOR_ULP * EPS[dtype] * float(scale.max())
+    worst_rms = worst_max = 0.0
+    errors, budgets = [], []
+    reason: str | None = None
+    for start in range(0, len(truth), window):
+        part = slice(start, start + window)
+        rough = ratio * naive[part]
+        if _rms(rough[:, 0]) > HORIZON * _rms(truth[part]):
+            return reason, start
+        worst_rms = max(worst_rms, _rms(rough[:, 0]))
+        worst_max = max(worst_max, float(rough[:, 1].max()))
+        allowed = Budget(
+            rms=GROWTH_FACTOR * worst_rms + floor, max=2 * GROWTH_FACTOR * worst_max + floor
+        )
+        found = exceeds(actual[part], truth[part], allowed, tensor, dtype)
+        if found is not None and reason is None:
+            reason = f"units {start} to {start + len(truth[part]) - 1}, [unit, sample] {found}"
+        errors += [float(np.abs(row).max()) for row in actual[part] - truth[part]]
+        budgets += [allowed.max] * len(truth[part])
+    note_drift(tensor, errors, budgets)
+    return reason, len(truth)

@@ -73,10 +73,10 @@ TINY_BARE: Final = Preset(
         qkv_bias=False,
         tied_embeddings=True,
     ),
-    video_codec=VideoCodec(latent_channels=4, channels=(6, 8, 10), patch=1),
-    audio_codec=AudioCodec(latent_channels=3, channels=(4, 6, 8, 8, 10), strides=(8, 5, 4, 6)),
+    video_codec=VideoCodec(latent_channels=4, channels=(10, 14, 16), patch=1),
+    audio_codec=AudioCodec(latent_channels=3, channels=(8, 9, 12, 15, 16), strides=(8, 5, 4, 6)),
     encoders=Encoders(
-        n_mels=12, mel_window=480, mel_hop=320, audio_channels=14, video_channels=(4, 6, 8)
+        n_mels=12, mel_window=480, mel_hop=320, audio_channels=14, video_channels=(8, 10, 14)
     ),
     tokenizer=Tokenizer(kind="bytes", vocab_size=269, bos=256, eos=257, wait=258),
 )

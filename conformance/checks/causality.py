@@ -13,8 +13,9 @@ from typing import Final
 import attrs
 
 from conformance.case import Case, Check, Context
-from conformance.inputs import PROBED, PROBED_UNITS, Field, base, perturbed
-from conformance.recording import Form, Script
+from conformance.inputs import BARE, PROBED, PROBED_UNITS, Field, base, perturbed
+from conformance.pairing import compared
+from conformance.recording import Form, Recording, Script
 from conformance.relations import close, differ, same
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
@@ -51,15 +52,24 @@ def by_perturbation(fields: tuple[Field, ...], context: Context) -> Iterator[Cas
 
 
 def _only_forward(context: Context, fields: tuple[Field, ...], k: int, form: Form) -> str | None:
-    script = session_for(context, fields[0], context.preset.schedule)
+    script = base(
+        BARE,
+        context.preset.schedule,
+        context.dtype,
+        units=PROBED_UNITS,
+        forced=fields[0] == "agent_text",
+    )
     changed = reduce(lambda s, field: perturbed(s, field, k), fields, script)
-    before, after = context.run(script, form), context.run(changed, form)
     what = f"{' and '.join(fields)} of unit {k}"
-    leak = same(before, after, range(k))
-    if leak is not None:
-        return f"{what} reached an earlier unit: {leak}"
-    unused = differ(before, after, k, REACHED[fields[0]])
-    return None if unused is None else f"{what} is not used: {unused}"
+
+    def judge(before: Recording, after: Recording) -> str | None:
+        leak = same(before, after, range(k))
+        if leak is not None:
+            return f"{what} reached an earlier unit: {leak}"
+        unused = differ(before, after, k, REACHED[fields[0]])
+        return None if unused is None else f"{what} is not used: {unused}"
+
+    return compared(context, script, changed, judge, form)
 
 
 def agent_text(context: Context) -> Iterator[Case]:
@@ -76,15 +86,17 @@ def agent_text(context: Context) -> Iterator[Case]:
 def _token_causal(context: Context, schedule: Schedule, k: int, slot: int) -> str | None:
     """Slot i is predicted from what stands before it: logits 0 ... i stay, all later ones move."""
     script = session_for(context, "agent_text", schedule, k + 2)
-    before = context.run(script)
-    after = context.run(perturbed(script, "agent_text", k, slot))
-    for i in range(context.preset.agent_text_slots):
-        moved = before[k].logits[i].tobytes() != after[k].logits[i].tobytes()
-        if moved != (i > slot):
-            word = "moved" if moved else "did not move"
-            return f"unit {k}: text slot {slot} was changed, logits of slot {i} {word}"
-    unused = differ(before, after, k, LATENTS) or differ(before, after, k + 1, ("logits",))
-    return None if unused is None else f"text slot {slot} of unit {k} is not used: {unused}"
+
+    def judge(before: Recording, after: Recording) -> str | None:
+        for i in range(context.preset.agent_text_slots):
+            moved = before[k].logits[i].tobytes() != after[k].logits[i].tobytes()
+            if moved != (i > slot):
+                word = "moved" if moved else "did not move"
+                return f"unit {k}: text slot {slot} was changed, logits of slot {i} {word}"
+        unused = differ(before, after, k, LATENTS) or differ(before, after, k + 1, ("logits",))
+        return None if unused is None else f"text slot {slot} of unit {k} is not used: {unused}"
+
+    return compared(context, script, perturbed(script, "agent_text", k, slot), judge)
 
 
 def padding(context: Context) -> Iterator[Case]:

@@ -8,22 +8,28 @@ from typing import Final
 
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_all_close
-from conformance.inputs import base
+from conformance.inputs import BARE, base
 
-LONG_PROMPT: Final = tuple(32 + (13 * i) % 90 for i in range(1030))
-"""Past 1,024, where tables of angles have ended in real systems."""
+LONG_PROMPT: Final = tuple(32 + (13 * i) % 90 for i in range(2056))
+"""Past 1,024 and 2,048, where tables of angles have ended in real systems."""
 
 
 def far_out(context: Context) -> Iterator[Case]:
     """The oracle's stream is the truth here; short sessions hold it to its offline form
     (WS-POSITIONS-5)."""
-    script = base(
-        context.preset.name, context.preset.schedule, context.dtype, units=2, prompt=LONG_PROMPT
-    )
-    yield Case(
-        name="prompt-1030",
-        judge=partial(judge_all_close, context, script, context.dtype, "stream"),
-    )
+    for preset, length in (("tiny", 1030), (BARE, 2056)):
+        script = base(
+            preset,
+            context.preset.schedule,
+            context.dtype,
+            units=2,
+            prompt=LONG_PROMPT[:length],
+            forced=True,
+        )
+        yield Case(
+            name=f"prompt-{length}",
+            judge=partial(judge_all_close, context, script, context.dtype, "stream"),
+        )
 
 
 CHECKS = (

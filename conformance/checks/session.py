@@ -272,7 +272,7 @@ CHECKS = (
     _check("modalities", ("WS-LAYOUT-5",), "C", modalities),
     _check("presets", ("WS-SESSION-1", "WS-PRESETS-1", "WS-PRESETS-3"), "C", presets),
     _check("prompt", ("WS-SESSION-2", "WS-STREAMING-1", "WS-VISIBILITY-3"), "C", prompt),
-    _check("inputs", ("WS-LAYOUT-3", "WS-STREAMING-2", "WS-LAYOUT-4"), "C", inputs),
+    _check("inputs", ("WS-STREAMING-2", "WS-LAYOUT-3", "WS-LAYOUT-4"), "C", inputs),
     _check("noise-is-input", ("WS-FLOW-7",), "A", noise_is_input),
     _check("outputs-are-final", ("WS-CONFORMANCE-6",), "A", outputs_are_final),
     _check("repeatable", ("WS-CONFORMANCE-2",), "A", repeatable),

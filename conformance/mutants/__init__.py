@@ -8,9 +8,12 @@ from typing import Final
 from conformance.mutants import (
     backbone,
     benign,
+    benign_arithmetic,
+    benign_sessions,
     codec,
     codec_memory,
     exchange,
+    late,
     math_benign,
     math_bytes,
     math_numbers,
@@ -33,6 +36,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         codec,
         codec_memory,
         session,
+        late,
         exchange,
     )
     for mutant in module.MUTANTS
@@ -40,6 +44,8 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
 """Every known-bad port by name (WS-CONFORMANCE-14)."""
 
 BENIGN: Final[Mapping[str, Benign]] = {
-    variant.name: variant for variant in (*math_benign.VARIANTS, *benign.VARIANTS)
+    variant.name: variant
+    for module in (math_benign, benign, benign_sessions, benign_arithmetic)
+    for variant in module.VARIANTS
 }
 """Every harmless variant by name (WS-CONFORMANCE-15)."""

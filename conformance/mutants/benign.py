@@ -24,14 +24,16 @@ from conformance.protocol import (
     Unsupported,
 )
 from reference import attention, kv_cache
+from reference.kv_cache import KVEntries
 from reference.token_table import TokenTable
 
-ORDER = kv_cache.canonical_order
+CONTEXT = kv_cache.context_of
 ATTEND = attention.attend
 
 
-def youngest_first(table: TokenTable) -> Tensor:
-    return ORDER(table).flip(0)
+def youngest_first(cache: KVEntries, queries: TokenTable, lag: int) -> KVEntries:
+    context = CONTEXT(cache, queries, lag)
+    return kv_cache.take(context, torch.arange(len(context)).flip(0))
 
 
 def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -209,7 +211,7 @@ VARIANTS = (
         name="youngest-key-first",
         description="Keys are summed in the opposite order.",
         factory=lambda: NotExact(
-            "youngest-key-first", (kv_cache, "canonical_order", youngest_first)
+            "youngest-key-first", (kv_cache, "context_of", youngest_first)
         ),
     ),
     Benign(

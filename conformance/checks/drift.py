@@ -1,0 +1,116 @@
+"""Long sessions: more than half a minute, held to stored expectations, and causal to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from conformance import long_session
+from conformance.case import Case, Check, Context, Inconclusive
+from conformance.inputs import BARE, Field, base, perturbed
+from conformance.long_session import UNITS, sampled, stored
+from conformance.oracle import naive_dtype
+from conformance.pairing import compared
+from conformance.recording import TENSORS, Recording
+from conformance.relations import differ, same
+from conformance.tolerance import drifts
+from spec.layout import Modalities
+from spec.sizes import LAG_OF_SCHEDULE
+
+WINDOW: Final = 16
+"""Units that are judged together."""
+
+LATE: Final = 104
+"""The unit that is changed in a session of a few more."""
+
+VOICE: Final = Modalities(user_audio=False, user_video=False, agent_video=False)
+"""Text and a voice that answers: all that feedback needs, at half the cost."""
+
+
+def long(context: Context) -> Iterator[Case]:
+    """Every tensor of 208 units, with a silence of seven seconds in it (WS-CONFORMANCE-9,
+    WS-STREAMING-2)."""
+    for tensor in TENSORS:
+        yield Case(name=tensor, judge=partial(_drift, context, tensor))
+
+
+def _drift(context: Context, tensor: str) -> str | None:
+    known, dtype = stored(), context.dtype
+    if known.inputs != long_session.inputs_digest():
+        raise Inconclusive("the stored long session belongs to other inputs")
+    recording = context.run(long_session.script(dtype))
+    reason, judged = drifts(
+        sampled(recording, tensor),
+        known.truth[tensor],
+        known.errors[naive_dtype(dtype)][tensor],
+        known.scale[tensor],
+        dtype,
+        WINDOW,
+        tensor,
+    )
+    if reason is None and judged < UNITS // 2:
+        raise Inconclusive(f"{tensor}: in {dtype} nothing can be told after unit {judged}")
+    return reason and f"{tensor} drifts: {reason}"
+
+
+def late(context: Context) -> Iterator[Case]:
+    """Late in a session a response is seen no sooner than early in it, and a word only by what
+    comes after it (WS-VISIBILITY-7, WS-VISIBILITY-6)."""
+    yield Case(
+        name="response",
+        clauses=("WS-VISIBILITY-1", "WS-VISIBILITY-7", "WS-VISIBILITY-2"),
+        judge=partial(_late, context, "noise_audio"),
+    )
+    yield Case(
+        name="words",
+        clauses=("WS-VISIBILITY-1", "WS-VISIBILITY-6"),
+        judge=partial(_late, context, "agent_text"),
+    )
+
+
+def _late(context: Context, field: Field) -> str | None:
+    lag = LAG_OF_SCHEDULE["overlapped"]
+    script = base(
+        BARE, "overlapped", context.dtype, units=LATE + 3, modalities=VOICE, forced=True, seed=6
+    )
+    what = f"{field} of unit {LATE}"
+
+    def judge(before: Recording, after: Recording) -> str | None:
+        heard = ("audio_latents", "audio")
+        if field == "agent_text":
+            # The first word of two: its own logits and those before it stay.
+            a, b = before[LATE].logits, after[LATE].logits
+            if a[:1].tobytes() != b[:1].tobytes():
+                return f"{what} reached the logits it was chosen from"
+            early = same(before, after, range(LATE))
+            unused = differ(before, after, LATE, ("logits", *heard))
+        else:
+            early = same(before, after, range(LATE)) or same(
+                before, after, range(LATE, LATE + lag + 1), ("logits",)
+            )
+            unused = differ(before, after, LATE, heard)
+            unused = unused or differ(before, after, LATE + 1 + lag, ("logits",))
+        if early is not None:
+            return f"{what} was seen too early: {early}"
+        return unused and f"{what} is not used: {unused}"
+
+    return compared(context, script, perturbed(script, field, LATE), judge)
+
+
+CHECKS = (
+    Check(
+        id="drift/long",
+        clauses=("WS-CONFORMANCE-9", "WS-STREAMING-2", "WS-STREAMING-10", "WS-POSITIONS-1"),
+        profile="session",
+        tolerance="D",
+        cases=long,
+    ),
+    Check(
+        id="drift/late",
+        clauses=("WS-VISIBILITY-7", "WS-VISIBILITY-6", "WS-VISIBILITY-2", "WS-VISIBILITY-1"),
+        profile="session",
+        tolerance="A",
+        cases=late,
+    ),
+)

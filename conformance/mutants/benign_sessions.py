@@ -1,0 +1,427 @@
+"""Harmless variants that serve sessions in another way: other dtypes, later, together, jittered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformance.mutants.benign import youngest_first
+from conformance.mutants.patching import Benign, PatchedPort
+from conformance.ports.reference import ReferencePort
+from conformance.protocol import (
+    Array,
+    CodecRequest,
+    DType,
+    Hello,
+    KvExport,
+    LoadRequest,
+    MathRequest,
+    OpenRequest,
+    UnitInput,
+    UnitOutput,
+    Unsupported,
+)
+from reference import kv_cache, session
+from reference.session import SessionState
+
+
+class OnlyDtypes(ReferencePort):
+    """Sessions, codecs and formulas in some dtypes only, the first one its main."""
+
+    dtypes: ClassVar[tuple[DType, ...]]
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), dtypes=self.dtypes, exact_split=False)
+
+    def _require(self, dtype: DType) -> None:
+        if dtype not in self.dtypes:
+            raise Unsupported(dtype)
+
+    def load(self, request: LoadRequest) -> str:
+        self._require(request.dtype)
+        return super().load(request)
+
+    def open(self, request: OpenRequest) -> str:
+        self._require(request.dtype)
+        return super().open(request)
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        self._require(request.dtype)
+        return super().offline(request, units)
+
+    def codec(self, request: CodecRequest, data: Array) -> Array:
+        self._require(request.dtype)
+        return super().codec(request, data)
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        self._require(request.dtype)
+        return super().math(request)
+
+
+class OnlyFloat64(OnlyDtypes):
+    """Nothing but float64."""
+
+    name = "float64-only"
+    dtypes = ("float64",)
+
+
+class InBfloat16(OnlyDtypes):
+    """Declares bfloat16 as its main dtype, and float32."""
+
+    name = "bfloat16-declared"
+    dtypes = ("bfloat16", "float32")
+
+
+class InFloat16(OnlyDtypes):
+    """Declares float16, and nothing else."""
+
+    name = "float16-declared"
+    dtypes = ("float16",)
+
+
+class TwoUnitsLate(ReferencePort):
+    """Each response is handed out two steps later, the last ones by finish."""
+
+    name = "answers-two-steps-later"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: dict[str, list[UnitOutput]] = {}
+
+    def open(self, request: OpenRequest) -> str:
+        name = super().open(request)
+        self._waiting[name] = []
+        return name
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        fresh = super().step(session_id, unit)
+        queue = self._waiting[session_id]
+        queue += fresh
+        return [queue.pop(0)] if len(queue) > 2 else []
+
+    def finish(self, session_id: str) -> Sequence[UnitOutput]:
+        super().finish(session_id)
+        queue, self._waiting[session_id] = self._waiting[session_id], []
+        return queue
+
+    def reset(self, session_id: str) -> None:
+        super().reset(session_id)
+        self._waiting[session_id] = []
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        super().import_kv(session_id, state)
+        self._waiting[session_id] = []
+
+
+class Reordering(PatchedPort):
+    """Adds up keys in the opposite order whenever `otherwise` says so."""
+
+    def __init__(self) -> None:
+        super().__init__(type(self).name, ((kv_cache, "context_of", youngest_first),))
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), exact_split=False)
+
+    def otherwise(self) -> bool:
+        raise NotImplementedError("a variant says when")
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        if self.otherwise():
+            with super()._at_work():
+                yield
+        else:
+            yield
+
+
+class Batched(Reordering):
+    """Sessions that are open together are computed together, in another order of summation."""
+
+    name = "batched-sessions"
+
+    def otherwise(self) -> bool:
+        return len(self.sessions) > 1
+
+
+class WarmsUp(Reordering):
+    """The first forty commands run as they are, later ones compiled: they round otherwise."""
+
+    name = "compiles-after-a-while"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._commands = itertools.count()
+
+    def otherwise(self) -> bool:
+        return next(self._commands) > 40
+
+
+class WaitsForAll(ReferencePort):
+    """A unit is computed only once every open session that was ever stepped has one, or when it
+    must be: at the next step of its own session, at finish, export, probe or reset."""
+
+    name = "waits-for-all-sessions"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: dict[str, UnitInput] = {}
+        self._ready: dict[str, list[UnitOutput]] = {}
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        self._compute(session_id)
+        self._check(session_id, unit)
+        self._held[session_id] = unit
+        if set(self._held) >= set(self._ready):
+            for each in list(self._held):
+                self._compute(each)
+        return self._handed(session_id)
+
+    def _check(self, session_id: str, unit: UnitInput) -> None:
+        """Refuse at once what the session would refuse: it is run, and what it made dropped."""
+        before = self.opened(session_id).state
+        super().step(session_id, unit)
+        self.opened(session_id).state = before
+        self._ready.setdefault(session_id, [])
+
+    def _compute(self, session_id: str) -> None:
+        unit = self._held.pop(session_id, None)
+        if unit is not None:
+            self._ready[session_id] += super().step(session_id, unit)
+
+    def _handed(self, session_id: str) -> list[UnitOutput]:
+        ready, self._ready[session_id] = self._ready.get(session_id, []), []
+        return ready
+
+    def finish(self, session_id: str) -> Sequence[UnitOutput]:
+        super().finish(session_id)
+        self._compute(session_id)
+        return self._handed(session_id)
+
+    def reset(self, session_id: str) -> None:
+        self._held.pop(session_id, None)
+        super().reset(session_id)
+        self._ready[session_id] = []
+
+    def close(self, session_id: str) -> None:
+        self._held.pop(session_id, None)
+        self._ready.pop(session_id, None)
+        super().close(session_id)
+
+    def export_kv(self, session_id: str) -> KvExport:
+        self._compute(session_id)
+        return super().export_kv(session_id)
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        super().import_kv(session_id, state)
+        self._held.pop(session_id, None)
+        self._ready[session_id] = []
+
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        self._compute(session_id)
+        return super().probe(session_id, unit, points)
+
+    def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
+        self._compute(session_id)
+        return super().kv_digest(session_id, up_to_unit)
+
+
+class Jittered(ReferencePort):
+    """Says that it does not repeat itself, and does not: the last bits of its outputs vary."""
+
+    name = "not-deterministic"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generator = np.random.default_rng(5)
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), deterministic=False, exact_split=False)
+
+    def _jittered(self, array: Array | None) -> Array | None:
+        if array is None:
+            return None
+        eps = np.finfo(array.dtype).eps / 4
+        noise = self._generator.uniform(-eps, eps, array.shape)
+        return np.asarray((array.astype(np.float64) * (1 + noise)).astype(array.dtype))
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        return [
+            attrs.evolve(
+                output,
+                **{
+                    name: self._jittered(getattr(output, name))
+                    for name in ("audio_latents", "video_latents", "audio", "video")
+                },
+            )
+            for output in super().step(session_id, unit)
+        ]
+
+
+class Talkative(ReferencePort):
+    """Has features that nobody asked for."""
+
+    name = "extra-features"
+
+    def hello(self) -> Hello:
+        hello = super().hello()
+        return attrs.evolve(hello, features=(*hello.features, "speculative", "x-telemetry"))
+
+
+class OtherMemory(ReferencePort):
+    """Hands out arrays in column order, read-only, as views of larger ones."""
+
+    name = "arrays-in-column-order"
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        return [
+            attrs.evolve(
+                output,
+                **{
+                    name: _view(getattr(output, name))
+                    for name in ("logits", "audio_latents", "video_latents", "audio", "video")
+                },
+            )
+            for output in super().step(session_id, unit)
+        ]
+
+
+def _view(array: Array | None) -> Array | None:
+    if array is None or not array.size:
+        return array
+    larger = np.zeros((*array.shape[:-1], array.shape[-1] + 3), array.dtype, order="F")
+    view = larger[..., : array.shape[-1]]
+    view[...] = array
+    view.flags.writeable = False
+    return view
+
+
+class LazyOpening(ReferencePort):
+    """The prefill is run with the first command that needs it."""
+
+    name = "prefills-late"
+
+    def open(self, request: OpenRequest) -> str:
+        name = super().open(request)
+        self.opened(name).state = LAZY
+        return name
+
+    def opened(self, name: str) -> Any:
+        opened = super().opened(name)
+        if opened.state is LAZY and self._busy:
+            with torch.no_grad():
+                opened.state = session.open_session(opened.model, opened.config)
+        return opened
+
+    _busy = False
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        with self._needed():
+            return super().step(session_id, unit)
+
+    def export_kv(self, session_id: str) -> KvExport:
+        with self._needed():
+            return super().export_kv(session_id)
+
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        with self._needed():
+            return super().probe(session_id, unit, points)
+
+    def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
+        with self._needed():
+            return super().kv_digest(session_id, up_to_unit)
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+
+LAZY: Any = object()
+"""Stands for a state that is not made yet."""
+
+
+class ChunkedPrefill(ReferencePort):
+    """The prefill is run three tokens at a time."""
+
+    name = "prefill-in-chunks"
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), exact_split=False)
+
+    def open(self, request: OpenRequest) -> str:
+        name = super().open(request)
+        self._fresh(name)
+        return name
+
+    def reset(self, session_id: str) -> None:
+        super().reset(session_id)
+        self._fresh(session_id)
+
+    def _fresh(self, name: str) -> None:
+        opened = self.opened(name)
+        total = opened.config.layout.prefill_tokens
+        chunks = [3] * (total // 3) + ([total % 3] if total % 3 else [])
+        with torch.no_grad():
+            opened.state = session.open_session(opened.model, opened.config, chunks=chunks)
+
+
+class PagedCache(ReferencePort):
+    """Cache entries lie in pages of seven, in an order that is nobody's."""
+
+    name = "paged-cache"
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        outputs = super().step(session_id, unit)
+        opened = self.opened(session_id)
+        opened.state = _shuffled(opened.state)
+        return outputs
+
+
+def _shuffled(state: SessionState) -> SessionState:
+    def pages(cache: kv_cache.KVEntries) -> kv_cache.KVEntries:
+        index: Tensor = torch.arange(len(cache))
+        order = torch.argsort((index // 7 * 31 + 5) % 17, stable=True)
+        return kv_cache.take(cache, order)
+
+    thinker = attrs.evolve(state.thinker, cache=pages(state.thinker.cache))
+    performer = attrs.evolve(state.performer, cache=pages(state.performer.cache))
+    return attrs.evolve(state, thinker=thinker, performer=performer)
+
+
+def variant(cls: Callable[[], ReferencePort]) -> Benign:
+    """A variant that is a class: its docstring says what is other about it."""
+    doc, name = cls.__doc__, getattr(cls, "name", "")
+    assert doc is not None
+    return Benign(name=name, description=" ".join(doc.split()), factory=cls)
+
+
+VARIANTS = tuple(
+    map(
+        variant,
+        (
+            OnlyFloat64,
+            InBfloat16,
+            InFloat16,
+            TwoUnitsLate,
+            Batched,
+            WarmsUp,
+            WaitsForAll,
+            Jittered,
+            Talkative,
+            OtherMemory,
+            LazyOpening,
+            ChunkedPrefill,
+            PagedCache,
+        ),
+    )
+)
