@@ -133,9 +133,10 @@ def _rows(columns: Sequence[Column], key: Any) -> tuple[Row, ...]:
 
 
 def worst(cases: Sequence[JudgedCase]) -> Verdict | None:
-    """The verdict of several cases together; None without any."""
+    """The verdict of several cases together, as a report shows it; None without any."""
     there = {case.verdict for case in cases}
-    return next((verdict for verdict in WORST_FIRST if verdict in there), None)
+    judged = there - {Verdict.UNSUPPORTED} or there
+    return next((verdict for verdict in WORST_FIRST if verdict in judged), None)
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

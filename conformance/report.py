@@ -121,9 +121,10 @@ def counted(cases: Iterable[CaseResult]) -> dict[str, int]:
 
 
 def worst(cases: Iterable[CaseResult]) -> Verdict:
-    """The verdict that a row for all of ``cases`` shows."""
+    """The verdict that a row for all of ``cases`` shows; unsupported only when all of them are."""
     found = {case.verdict for case in cases}
-    return next(verdict for verdict in WORST_FIRST if verdict in found)
+    judged = found - {Verdict.UNSUPPORTED} or found
+    return next(verdict for verdict in WORST_FIRST if verdict in judged)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -89,6 +89,10 @@ def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
     """
     if profile is not None and profile not in PROFILES:
         raise ConfigError("profile", profile, ", ".join(PROFILES))
+    judged = {c.profile for c in CHECKS.values()}
+    if profile is not None and profile not in judged:
+        there = ", ".join(p for p in PROFILES if p in judged)
+        raise ConfigError("profile", profile, f"one that this version has checks of: {there}")
     if clause is not None and clause not in CLAUSES:
         raise ConfigError("clause", clause, "a clause with a check; see `check --list`")
     chosen = tuple(
@@ -190,6 +194,8 @@ def run(
         tell(_sum((failed,), (), clause))
         return Report.of(events)
     checks, todo = tuple(c.id for c in planned.checks), planned.todo
+    nothing = profile is None and all(c.profile is None for c in planned.checks)
+    idle = nothing and any(c.profile is not None for c in selected)
     tell(port_introduced(planned.context.hello, checks, len(todo)))
     today = dt.datetime.now(dt.UTC).date()
     results: list[CaseResult] = []
@@ -212,7 +218,7 @@ def run(
             ]
             results.append(waivers.judged(waiver, covered, today))
             tell(CaseJudged(result=results[-1]))
-    tell(_sum(tuple(results), checks, clause))
+    tell(_sum(tuple(results), checks, clause, idle))
     return Report.of(events)
 
 
@@ -273,12 +279,18 @@ def _verdict_of(case: Case) -> tuple[Verdict, str, Blame]:
     return (Verdict.PASS, "", "") if reason is None else (Verdict.FAIL, reason, "")
 
 
-def _sum(cases: tuple[CaseResult, ...], checks: Sequence[str], clause: str | None) -> RunEnded:
+def _sum(
+    cases: tuple[CaseResult, ...], checks: Sequence[str], clause: str | None, idle: bool = False
+) -> RunEnded:
     # A check of which every case needs an optional feature may stay unexecuted.
     required = [c for c in checks if not _all_unsupported(c, cases)]
     needed = floors.floors(required, clause)
     verdict = overall(cases, required, needed)
     reasons = too_few(cases, required, needed) if verdict is Verdict.INCONCLUSIVE else ()
+    if idle:
+        # That a port is honest about itself is not yet something that it can do.
+        verdict = Verdict.INCONCLUSIVE if verdict is Verdict.PASS else verdict
+        reasons = ("the port claims no profile that has checks", *reasons)
     return RunEnded(
         verdict=verdict, counts=counted(cases), exit=exit_status(verdict, cases), reasons=reasons
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from port_judging import oracle
 
@@ -10,9 +11,10 @@ from conformance.case import Case, Check, Inconclusive
 from conformance.checks.registry import CHECKS
 from conformance.floors import ALL_CLAUSES, CheckFacts, facts
 from conformance.ports.reference import ReferencePort
-from conformance.protocol import Unsupported
+from conformance.protocol import PROFILES, Hello, Unsupported
 from conformance.resolve import resolve
 from conformance.verdicts import Verdict
+from spec.errors import ConfigError
 
 
 def good() -> str | None:
@@ -74,6 +76,30 @@ def test_ws_conformance_21_nothing_executed_is_never_0() -> None:
         report = runner.run(ReferencePort(), oracle(), "some", checks)
         assert report.exit_status == 3, report
         assert report.verdict is not Verdict.PASS
+
+
+def test_ws_conformance_21_a_port_that_claims_nothing_is_no_pass() -> None:
+    """It is honest, and that is all that could be judged."""
+
+    class Idle(ReferencePort):
+        def hello(self) -> Hello:
+            return attrs.evolve(super().hello(), profiles=("latency",))
+
+    honest, real = made(good), attrs.evolve(made(good), id="z/z", profile="session")
+    report = runner.run(Idle(), oracle(), "idle", [honest, real])
+    assert (report.verdict, report.exit_status) == (Verdict.INCONCLUSIVE, 3)
+    assert report.reasons == ("the port claims no profile that has checks",)
+    assert runner.run(ReferencePort(), oracle(), "some", [honest, real]).exit_status == 0
+
+
+def test_ws_conformance_21_a_profile_without_checks_cannot_be_chosen() -> None:
+    judged = {check.profile for check in CHECKS.values()}
+    for profile in PROFILES:
+        if profile in judged:
+            assert runner.select(profile, None)
+        else:
+            with pytest.raises(ConfigError, match=f"profile: got '{profile}'"):
+                runner.select(profile, None)
 
 
 def test_a_check_that_nobody_has_counted_needs_one_case() -> None:

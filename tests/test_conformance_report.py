@@ -12,7 +12,7 @@ from rich.console import Console
 
 from conformance import runner
 from conformance.rendering.files import RENDERERS, write
-from conformance.report import Report, as_json, show
+from conformance.report import Report, as_json, show, worst
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 
@@ -74,6 +74,13 @@ def test_table_cannot_be_steered_by_a_port() -> None:
     text = shown(attrs.evolve(REPORT, port=evil, cases=(case,), reasons=(evil,)))
     assert not [c for c in text if c in "\x1b\x07\x08\r\u202e"]
     assert "\\x1b[2J\\x1b]0;owned\\x07[bold]x\\u202egnp" in text
+
+
+def test_a_row_is_unsupported_only_when_all_its_cases_are() -> None:
+    lacking = CaseResult(id="a/b:e", clause="WS-A-1", verdict=Verdict.UNSUPPORTED)
+    assert worst([REPORT.cases[0], lacking]) is Verdict.PASS
+    assert worst([*REPORT.cases, lacking]) is Verdict.FAIL
+    assert worst([lacking]) is Verdict.UNSUPPORTED
 
 
 def test_table_says_why_a_run_without_a_failure_is_no_pass() -> None:

@@ -54,7 +54,8 @@ def _order(case: CaseResult) -> int:
 
 def _beyond(report: Report) -> str:
     claimed = report.hello.get("profiles") or ()
-    missing = [profile for profile in PROFILES if profile not in claimed]
+    judged = {check.profile for check in CHECKS.values()}
+    missing = [p for p in PROFILES if p in judged and p not in claimed]
     if report.clause is not None:
         return f"{report.clause} holds; judge all that the port claims by leaving out `--clause`."
     if missing:
