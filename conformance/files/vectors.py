@@ -164,7 +164,8 @@ def judge(root: Path) -> tuple[Hello, tuple[CaseResult, ...]]:
     """
     manifest = read_manifest(root)
     check_files(root, manifest)
-    return judged(manifest, replay(root / CASES, actual=True), replay(root / ORACLE))
+    name = f"files:{root}"
+    return judged(manifest, replay(root / CASES, actual=True), replay(root / ORACLE), name)
 
 
 def replay(place: Path, actual: bool = False) -> Replay:
@@ -173,7 +174,7 @@ def replay(place: Path, actual: bool = False) -> Replay:
 
 
 def judged(
-    manifest: Manifest, answered: Replay, truth: Replay
+    manifest: Manifest, answered: Replay, truth: Replay, name: str
 ) -> tuple[Hello, tuple[CaseResult, ...]]:
     """The cases of a manifest, with recorded answers and a recorded oracle."""
     port = claiming(answered, manifest.selection)
@@ -189,7 +190,7 @@ def judged(
                 answered.begin_case()
                 truth.begin_case()
                 context.run.forget()
-                results.append(runner.judge(check, case, None, "recorded"))
+                results.append(runner.judge(check, case, None, name))
     return context.hello, tuple(results)
 
 
@@ -216,7 +217,8 @@ def verify(root: Path, scratch: Path, port: Port, oracle: Port) -> tuple[CaseRes
             raise VectorError(what, change, "those that today's suite gives")
     results: list[CaseResult] = []
     for answers, truth in ((root, scratch), (scratch, root)):
-        _, some = judged(manifest, replay(answers / CASES), replay(truth / ORACLE))
+        recorded = replay(answers / CASES), replay(truth / ORACLE)
+        _, some = judged(manifest, *recorded, f"files:{answers}")
         results += some
     for result in results:
         if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
