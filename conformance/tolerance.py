@@ -228,6 +228,7 @@ def drifts(
         part = slice(start, start + window)
         rough = ratio * naive[part]
         if _rms(rough[:, 0]) > HORIZON * _rms(truth[part]):
+            note_drift(tensor, errors, budgets)
             return reason, start
         worst_rms = max(worst_rms, _rms(rough[:, 0]))
         worst_max = max(worst_max, float(rough[:, 1].max()))
