@@ -15,7 +15,9 @@ ANY = ("drop", "duplicate", "corrupt")
 @pytest.mark.parametrize(
     ("scope", "worlds"),
     [
-        (Scope(schedule="overlapped", units=0, faults=2, kinds=ANY), 1_166),
+        (Scope(schedule="overlapped", units=0, faults=1), 2_387),
+        (Scope(schedule="overlapped", units=0, faults=2, kinds=ANY), 1_410),
+        (Scope(schedule="sequential", units=2, faults=0), 2_552),
     ],
 )
 def test_no_order_breaks_the_exchange(scope: Scope, worlds: int) -> None:

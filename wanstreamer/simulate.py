@@ -33,6 +33,7 @@ from spec.latency import Handover
 from spec.sizes import LAG_OF_SCHEDULE
 from wanstreamer.atomic import replacing
 from wanstreamer.simulate_calibration import show_calibration
+from wanstreamer.simulate_campaign import show_campaign
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
 from wanstreamer.simulate_views import Views, view_options
 
@@ -57,6 +58,8 @@ DEFAULT_SCENARIO = "paper"
 @click.option("--curves", type=Path, help="Of a fleet: draw its curves into this folder.")
 @click.option("--faults", help="none, all, or kind=rate,... with faults a unit.")
 @click.option("--policy", help="What gives way under overload.")
+@click.option("--campaign", is_flag=True, help="Many random runs under faults, --units in all.")
+@click.option("--defect", help="Of a campaign: run it with this seeded defect.")
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
 @view_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -72,8 +75,10 @@ def simulate_command(
     curves: Path | None,
     faults: str | None,
     policy: str | None,
+    defect: str | None,
     trace_file: Path | None,
     *,
+    campaign: bool,
     views: Views,
     as_json: bool,
 ) -> None:
@@ -85,6 +90,15 @@ def simulate_command(
     if views.from_trace is not None:
         show_calibration(views.from_trace, as_json=as_json)
         return
+    if campaign:
+        if scenario_file is not None or stages is not None:
+            raise ConfigError(
+                "--campaign", scenario_file or stages, "no scenario: it draws its own"
+            )
+        show_campaign(units, faults, seed=seed, defect=defect, as_json=as_json)
+        return
+    if defect is not None:
+        raise ConfigError("--defect", defect, "with --campaign only")
     fleet = fleet_file(scenario_file)
     if fleet is not None:
         unused = {"stages": stages, "schedule": schedule, "handover": handover, "faults": faults,
