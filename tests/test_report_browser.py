@@ -15,9 +15,11 @@ import pytest
 from report_samples import ALL, EVERY, EVIL, HOSTILE
 
 from conformance.checks.registry import CLAUSES
-from conformance.rendering.page import anchor, page, prose
+from conformance.rendering.page import anchor, page
+from conformance.rendering.prose import prose, reflowed
 from conformance.trace_matrix import kill_table
 from conformance.untrusted import one_line
+from spec.clauses import registry
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 ADDRESSES = {"href", "src", "srcset", "action", "data", "poster", "xlink:href", "formaction"}
@@ -181,3 +183,14 @@ def test_prose_brings_no_element_of_its_own() -> None:
     shown = str(prose(f"`a<b>` *c* {EVIL}"))
     assert shown.startswith("<code>a&lt;b&gt;</code> <em>c</em> ")
     assert set(re.findall(r"</?(\w+)", shown)) <= {"code", "em"}
+
+
+def test_paragraphs_are_one_line_and_lists_tables_and_code_keep_theirs() -> None:
+    """Words stay as they are, and every clause keeps all of them."""
+    text = "One\ntwo.\n\n- a\n  b\n- c\n\n| x |\n| y |\n```\nf\n\ng\n```\nlast\nline\n1. n\n2. m"
+    assert reflowed(text).split("\n") == [
+        "One two.", "", "- a b", "- c", "", "| x |", "| y |", "```", "f", "", "g", "```",
+        "last line", "1. n", "2. m",
+    ]  # fmt: skip
+    for clause in registry().values():
+        assert reflowed(clause.statement).split() == clause.statement.split()

@@ -22,6 +22,7 @@ from conformance import report as reports
 from conformance import runner
 from conformance.listing import listing as everything
 from conformance.protocol import PROFILES
+from conformance.rendering.prose import reflowed
 from spec.clauses import registry
 
 
@@ -94,7 +95,7 @@ def show_clause(clause_id: str, console: Console) -> None:
     clause = registry()[clause_id]
     head = f"{clause.id} ({clause.level}), {clause.file}:{clause.line}; {clause.provenance}"
     console.print(Text(head, style="bold"))
-    console.print(Padding(Text(clause.statement), (0, 0, 0, 2)))
+    console.print(Padding(Text(reflowed(clause.statement)), (0, 0, 0, 2)))
 
 
 def show_listing(as_json: bool) -> None:

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import attrs
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from conformance import trace_matrix
 from conformance.measure import Closeness
 from conformance.protocol import PROFILES
 from conformance.rendering import plots
 from conformance.rendering.advice import next_steps
+from conformance.rendering.prose import prose
 from conformance.report import Report, by_check, worst
 from conformance.trace_matrix import Row
 from conformance.untrusted import one_line, visible
@@ -116,15 +116,6 @@ def elements(cases: Sequence[CaseResult]) -> list[tuple[CaseResult, Closeness]]:
     """The elements that are furthest off for what is allowed."""
     found = [(case, one) for case in cases for one in case.measurements.closeness]
     return sorted(found, key=lambda pair: -pair[1].ratio)[:WORST]
-
-
-def prose(text: str) -> Markup:
-    """The Markdown of a clause, as far as clauses use it: code spans, emphasis and links."""
-    html = str(escape(visible(text, 20_000)))
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
-    html = re.sub(r"(?<!\w)\*([^*\n]+)\*(?!\w)", r"<em>\1</em>", html)
-    # What is escaped above cannot bring an element of its own.
-    return Markup(html)  # noqa: S704
 
 
 def number(value: Any) -> str:
