@@ -14,12 +14,14 @@ from simulation_scenarios import chooses, scenarios
 from simulator.critical_path import PASSES, PathFinder, sensitivities, shorter
 from simulator.durations import draw
 from simulator.maxplus import run_maxplus
-from simulator.scenario import STAGES, Scenario
+from simulator.scenario import STAGES, Scenario, StageModels, ThinkerMode
 from simulator.scenario_reading import read_scenario
+from simulator.stage_models import Constant
 from simulator.summary import percentile_ns
 from simulator.timing import run_events
 from simulator.waterfall import PARTS, waterfall
 from spec import clock, latency
+from spec.latency import Handover
 
 MS = 1_000_000
 
@@ -107,6 +109,25 @@ def test_counting_and_running_again_agree(scenario: Scenario, stage: str) -> Non
     after = run_maxplus(scenario, shorter(times, stage, 1))
     counts = PathFinder(scenario, before).counts(stage)
     assert (before.decoded - after.decoded)[:, 0].tolist() == counts
+
+
+@pytest.mark.parametrize("stage", ["encode", "solve", "decode"])
+@pytest.mark.parametrize("thinker", ["one-stream", "separate-streams"])
+@pytest.mark.parametrize("handover", ["boundary", "eager"])
+def test_stages_that_take_no_time_keep_their_order(
+    handover: Handover, thinker: ThinkerMode, stage: str
+) -> None:
+    """WS-SIMULATION-11: many stages at one instant, each after what it waited for."""
+    names = ("encode", "update", "comm", "solve", "back", "decode")
+    times = {name: Constant(ns=200 * MS * (name == stage)) for name in names}
+    scenario = Scenario(
+        name="still", stages=StageModels(**times), handover=handover, thinker=thinker, units=12
+    )
+    timeline = run_events(scenario)
+    finder = PathFinder(scenario, timeline)
+    after = run_maxplus(scenario, shorter(timeline.durations, stage, 1))
+    assert (timeline.decoded - after.decoded)[:, 0].tolist() == finder.counts(stage)
+    assert [finder.path(k)[-1].unit for k in range(12)] == list(range(12))
 
 
 def test_what_a_millisecond_is_worth() -> None:
