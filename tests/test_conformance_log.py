@@ -228,3 +228,11 @@ def test_a_port_that_ends_the_process_does_not() -> None:
     report = runner.run(ReferencePort(), oracle(), "some", [check])
     assert (report.cases[0].verdict, report.cases[0].blame) == (Verdict.ERROR, "port")
     assert "ended the process: exit 0" in report.cases[0].detail
+
+
+def test_a_run_without_reports_does_not_wait_for_the_plots() -> None:
+    """Nor does any other command: matplotlib takes a second to load, torch three."""
+    code = (
+        "import sys, conformance.runner; sys.exit(bool({'matplotlib', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from conformance import trace_matrix
 from conformance.measure import Closeness
 from conformance.protocol import PROFILES
-from conformance.rendering import plots
 from conformance.rendering.advice import next_steps
 from conformance.rendering.prose import prose
 from conformance.report import Report, by_check, worst
@@ -63,6 +62,9 @@ def environment() -> Environment:
 
 def page(report: Report) -> str:
     """The whole file."""
+    # Matplotlib takes a second to load, and most runs write no page.
+    from conformance.rendering import plots
+
     rows = {row.clause.id: row for row in trace_matrix.rows()}
     judged: dict[str, list[CaseResult]] = {}
     for case in report.cases:
