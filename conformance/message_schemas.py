@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,7 +11,6 @@ from typing import Any, Final, Literal
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
-from referencing import Registry, Resource
 
 FOLDER: Final = Path(__file__).parent / "schemas"
 Direction = Literal["request", "reply"]
@@ -20,17 +20,29 @@ SHOWN: Final = 200
 
 
 @cache
-def registry() -> Registry[Any]:
-    """All schemas by their ``$id``, so that no reference leaves the folder."""
-    schemas = [json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json")]
-    return Registry().with_resources((s["$id"], Resource.from_contents(s)) for s in schemas)
+def schemas() -> Mapping[str, Any]:
+    """All schemas by their ``$id``."""
+    found = (json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json"))
+    return {schema["$id"]: schema for schema in found}
 
 
 @cache
 def validator(command: str, direction: Direction) -> Validator:
     """Of the requests, or of the replies, of one command."""
-    schema = registry().contents(f"{command}.{direction}.json")
-    return Draft202012Validator(schema, registry=registry())
+    return Draft202012Validator(_inlined(schemas()[f"{command}.{direction}.json"]))
+
+
+def _inlined(schema: Any) -> Any:
+    """With the definition itself in the place of each reference to it: the library would look it up
+    again for every message, in most of the time that it takes."""
+    if isinstance(schema, list):
+        return [_inlined(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        file, _, name = schema["$ref"].partition("#/$defs/")
+        return _inlined(schemas()[file]["$defs"][name])
+    return {key: _inlined(value) for key, value in schema.items() if key != "$id"}
 
 
 def problem(command: str, direction: Direction, message: Any) -> str | None:

@@ -198,16 +198,33 @@ def _referring(data: Any, references: Mapping[str, Reference]) -> Any:
     return data
 
 
+class _Decoder:
+    """Makes records of messages; the converter is costly to make, so there is one for all."""
+
+    def __init__(self) -> None:
+        self._read: Read | None = None
+        kind_of: Callable[[Any], Any] = get_origin
+        self._converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
+        # Words are for the port to accept or refuse, so that a bad one reaches it as it is.
+        self._converter.register_structure_hook_func(
+            lambda kind: kind_of(kind) is Literal, lambda value, _: value
+        )
+        self._converter.register_structure_hook_func(
+            lambda kind: kind_of(kind) is np.ndarray, lambda value, _: self._array(value)
+        )
+
+    def __call__(self, data: Json, kind: type[R], read: Read) -> R:
+        self._read = read
+        return self._converter.structure(data, kind)
+
+    def _array(self, value: Json) -> Array:
+        assert self._read is not None
+        return self._read(Reference(**value["tensor"]))
+
+
+_decode: Final = _Decoder()
+
+
 def decoder(read: Read) -> Callable[[Json, type[R]], R]:
     """Makes records of well-formed messages; ``read`` follows a reference."""
-    kind_of: Callable[[Any], Any] = get_origin
-    converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
-    # Words are for the port to accept or refuse, so that a bad one reaches it as it is.
-    converter.register_structure_hook_func(
-        lambda kind: kind_of(kind) is Literal, lambda value, _: value
-    )
-    converter.register_structure_hook_func(
-        lambda kind: kind_of(kind) is np.ndarray,
-        lambda value, _: read(Reference(**value["tensor"])),
-    )
-    return converter.structure
+    return lambda data, kind: _decode(data, kind, read)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from conformance import messages, strict_json
-from conformance.message_schemas import FOLDER, OUTCOMES, Direction, problem, registry
+from conformance.message_schemas import FOLDER, OUTCOMES, Direction, problem, schemas
 from conformance.messages import COMMANDS
 from conformance.protocol import Array
 from conformance.tensor_files import Reference
@@ -106,7 +106,7 @@ def written(command: str, direction: Direction, record: Any) -> dict[str, Any]:
     return {"id": 7, "ok": fields}
 
 
-def kind_of(command: str, direction: Direction) -> type[Any]:
+def kind_of(command: str, direction: Direction) -> Any:
     return COMMANDS[command][0 if direction == "request" else 1]
 
 
@@ -218,7 +218,7 @@ def test_there_is_a_schema_for_each_message_and_for_nothing_else() -> None:
     """WS-STDIO-4."""
     names = {path.name for path in FOLDER.iterdir()}
     assert names == {"common.json"} | {f"{c}.{d}.json" for c, d in MESSAGES}
-    assert {*registry()} == names
+    assert {*schemas()} == names
 
 
 def test_replies_of_both_sides_of_the_exchange() -> None:
