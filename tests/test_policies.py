@@ -8,7 +8,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_world_timing import MS, PLAIN
+from simulation_scenarios import MS
+from test_world_timing import PLAIN
 
 from simulator.faults import Fault, FaultKind
 from simulator.policies import ALL, BACKLOG, FULL, POLICIES, policy_named

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+import simulation_scenarios
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_world_timing import MS, PLAIN
+from simulation_scenarios import MS
+from test_world_timing import PLAIN
 
 from simulator import world_session
 from simulator.campaign_runs import run_one, setup_of
@@ -26,6 +28,7 @@ from spec import clock
 from spec.exchange_effects import Effect
 from spec.exchange_events import Event
 from spec.exchange_machine import State
+from spec.sizes import Schedule
 from spec.trace_check import check_trace
 from spec.trace_reading import read_trace
 
@@ -68,9 +71,9 @@ def schedules(draw_: st.DrawFn) -> tuple[Fault, ...]:
 
 
 @settings(max_examples=60)
-@given(schedules(), st.sampled_from(["overlapped", "sequential"]), st.booleans())
+@given(schedules(), simulation_scenarios.schedules, st.booleans())
 def test_any_schedule_of_faults_is_survived(
-    faults: tuple[Fault, ...], schedule: str, detector: bool
+    faults: tuple[Fault, ...], schedule: Schedule, detector: bool
 ) -> None:
     """WS-FAULTS-3, WS-FAULTS-5, WS-FAULTS-7: no violation, a clean trace, and an end."""
     stages = PLAIN.stages
