@@ -112,6 +112,15 @@ def test_a_trace_without_client_and_with_faults() -> None:
     assert starts[1] - starts[0] == T * MS
 
 
+def test_a_response_is_shown_until_the_next_one() -> None:
+    """A run that is faster than the clock would paint them over each other."""
+    trace = [attrs.evolve(e, t_ns=e.t_ns // 4) for e in session_trace(4)]
+    bars = sorted(b.start for b in picture(trace).bars if b.lane == lane("client", "response"))
+    ends = sorted(b.end for b in picture(trace).bars if b.lane == lane("client", "response"))
+    assert ends[:-1] == bars[1:]
+    assert ends[-1] - bars[-1] == T * MS
+
+
 def text_of(figure: Figure) -> list[str]:
     return [text.get_text() for ax in figure.axes for text in ax.texts]
 

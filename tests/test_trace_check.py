@@ -165,6 +165,14 @@ def ancient(trace: list[TraceEvent]) -> list[TraceEvent]:
     return sorted_trace([*trace, *waits, late])
 
 
+def going_on(trace: list[TraceEvent]) -> list[TraceEvent]:
+    """An event that begins together with its cause, which takes a while and stands after it."""
+    solve = one(trace, Kind.SOLVE, 1)
+    wait = attrs.evolve(LINK[0], id="link:9", t_ns=solve.t_ns, cause=(solve.id,))
+    assert event_key(wait) < event_key(solve)
+    return numbered([*trace, wait])
+
+
 def circle(trace: list[TraceEvent]) -> list[TraceEvent]:
     """Two waits at one instant, each for the other."""
     a, b = (
@@ -226,8 +234,11 @@ BROKEN: dict[str, Change] = {
     "WS-TRACE-5 a cause of itself": lambda t: changed(
         t, Kind.EMIT, 1, cause=(one(t, Kind.EMIT, 1).id,)
     ),
-    "WS-TRACE-5 an id used twice": lambda t: changed(t, Kind.WAIT, 1, id="link:1"),
-    "WS-TRACE-5 a line left out": lambda t: without(t, Kind.SOLVE, 2),
+    "WS-TRACE-5 a cause of one instant that goes on": going_on,
+    "WS-TRACE-5 an id used twice": lambda t: sorted_trace(
+        [*t, attrs.evolve(LINK[0], t_ns=450 * MS)]
+    ),
+    "WS-TRACE-5 a line left out": lambda t: without(t, Kind.COMMIT, 2),
     "WS-TRACE-14 a cause too long ago": ancient,
     "WS-TRACE-6 a slice appended twice": lambda t: changed(
         t, Kind.APPEND, 2, unit=1, detail=detail(0, 15, 20)

@@ -103,6 +103,7 @@ def hostile(text: str) -> str:
         (LINE.replace('"a":1', '"a":NaN'), "line 3: number.*'NaN'.*integers"),
         (LINE.replace('"t_ns":1', '"t_ns":Infinity'), "line 3: number.*'Infinity'"),
         (LINE.replace('"t_ns":1', '"t_ns":1e3'), "line 3: t_ns.*1000.0"),
+        (LINE.replace('"process":"link"', '"process":"client"'), "line 3: id.*client:n"),
         (LINE.replace('"s"', '"\udc80"'), "line 3.*UTF-8"),
         (LINE.replace('"s"', '"\\ud800"'), "line 3.*UTF-8"),
         (LINE.replace('"t_ns":1', f'"t_ns":{MAX_NS + 1}'), "line 3: t_ns"),
