@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import attrs
 
-from simulator.random_streams import Times, Words
 from simulator.stage_models import Constant, StageModel, Uniform
 from spec.latency import NETWORK_NS
 
@@ -31,10 +30,6 @@ class Link:
         if self.jitter_ns == 0:
             return Constant(ns=least)
         return Uniform(low_ns=least, high_ns=least + self.jitter_ns)
-
-    def transfer_ns(self, size: int, key: Words, first: int, count: int) -> Times:
-        """Times of messages ``first``, ... of ``size`` bytes: int64 [*key.shape, count]."""
-        return self.model(size).times_ns(key, first, count)
 
 
 @attrs.frozen(kw_only=True)

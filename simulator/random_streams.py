@@ -58,10 +58,6 @@ class RandomStream:
         for spans up to 2^32 without a visible bias (WS-SIMULATION-1)."""
         return (self.word(counter) >> 32) * span >> 32
 
-    def chance(self, counter: int, parts_per_million: int) -> bool:
-        """True with probability ``parts_per_million`` / 10^6 (WS-SIMULATION-1)."""
-        return self.below(counter, 1_000_000) < parts_per_million
-
     def words(self, first: int, count: int) -> Words:
         """Words ``first`` to ``first + count - 1``: uint64 [count] (WS-SIMULATION-1)."""
         return words(np.array(self.key, np.uint64), first, count)

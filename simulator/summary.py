@@ -11,8 +11,7 @@ import numpy as np
 from simulator.prediction import binding, predicted_cycle_ns
 from simulator.random_streams import Times
 from simulator.run import Run
-from simulator.timeline import Timeline, cycle_ns
-from spec import clock, latency
+from spec import latency
 
 MS: float = 1_000_000
 
@@ -74,8 +73,3 @@ def percentiles(times: Times) -> Percentiles:
     if not times.size:
         return Percentiles(p50=None, p99=None)
     return Percentiles(p50=percentile_ns(times, 50) / MS, p99=percentile_ns(times, 99) / MS)
-
-
-def sustains_real_time(timeline: Timeline) -> bool:
-    """True if units do not pile up: the cycle is no longer than a unit (WS-SIMULATION-6)."""
-    return bool((cycle_ns(timeline) <= clock.UNIT_NS).all())

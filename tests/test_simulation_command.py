@@ -81,7 +81,8 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["simulate", "condition-not-enough", "--units", "40"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for text in ("boundary", "queueing", "network down", "capture wait, beside the total",
-                 "1 ms off", "bound by the thinker (e + u + c + d + m)",
+                 "1 ms off", "Falls short of 25 frames a second: 21.6.",
+                 "bound by the thinker (e + u + c + d + m)",
                  "The condition p + c <= T holds: 105 ms.",
                  "to response 20 goes back to the arrival of unit 1, over 21 encode"):  # fmt: skip
         assert text in out

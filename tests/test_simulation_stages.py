@@ -159,7 +159,7 @@ def test_a_message_takes_latency_and_its_bytes(
     """WS-SIMULATION-4: rounded up, and jitter on top, never below."""
     link = Link(latency_ns=latency, jitter_ns=jitter, bytes_per_second=bandwidth)
     least = latency + math.ceil(Fraction(size * 10**9, bandwidth))
-    times = link.transfer_ns(size, KEY, 0, 50)
+    times = link.model(size).times_ns(KEY, 0, 50)
     assert ((least <= times) & (times <= least + jitter)).all()
     assert jitter > 0 or (times == least).all()
 
