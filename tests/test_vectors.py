@@ -18,7 +18,7 @@ from port_judging import judged
 from conformance.files import vectors
 from conformance.files.folder import ACTUAL, REPLIES
 from conformance.files.judging import report_of
-from conformance.files.manifest import MANIFEST, Selection, read_manifest
+from conformance.files.manifest import MANIFEST, Selection, read_manifest, write_manifest
 from conformance.ports.reference import ReferencePort
 from conformance.report import Report
 from conformance.resolve import resolve
@@ -191,6 +191,19 @@ def test_ws_vectors_4_verify_finds_expected_numbers_that_moved(tmp_path: Path) -
     other = "mutant:softmax-scaled-twice"
     with pytest.raises(VectorError, match="budget"):
         vectors.verify(root, tmp_path / "other", resolve(other), resolve(other))
+
+
+def test_ws_vectors_4_a_budget_that_moved_is_an_error_of_the_suite(folder: Path) -> None:
+    vectors.answer(folder, ReferencePort())
+    manifest = read_manifest(folder)
+    case, budgets = next(iter(manifest.budgets.items()))
+    tighter = (attrs.evolve(budgets[0], max=budgets[0].max / 2), *budgets[1:])
+    changed = attrs.evolve(manifest, budgets={**manifest.budgets, case: tighter})
+    write_manifest(folder, changed)
+    report = report_of(folder)
+    assert report.counts["error"] == 1
+    assert report.exit_status == 2
+    assert report.failures()[0].blame == "suite"
 
 
 def test_ws_vectors_4_every_case_says_where_its_truth_comes_from(written: Path) -> None:

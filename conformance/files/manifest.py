@@ -37,8 +37,19 @@ class Selection:
 
 
 @attrs.frozen(kw_only=True)
+class StoredBudget:
+    """What class C allows one tensor of a case (WS-CONFORMANCE-9): rms and largest error."""
+
+    tensor: str
+    dtype: str
+    rms: float
+    max: float
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
-    """``manifest.json``: the selection, the ids of its cases, SHA-256 of every file by its path."""
+    """``manifest.json``: the selection, the ids of its cases, their tolerance budgets where they
+    have any, and the SHA-256 of every file by its path."""
 
     format: str = FORMAT
     version: int = VERSION
@@ -46,6 +57,7 @@ class Manifest:
     protocol: int = PROTOCOL_VERSION
     selection: Selection
     cases: tuple[str, ...]
+    budgets: Mapping[str, tuple[StoredBudget, ...]]
     files: Mapping[str, str]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Sequence
+from math import isclose
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,6 +24,7 @@ from conformance.files.manifest import (
     ORACLE,
     Manifest,
     Selection,
+    StoredBudget,
     check_files,
     hashed,
     read_manifest,
@@ -31,6 +33,7 @@ from conformance.files.manifest import (
 from conformance.files.replay import Replay
 from conformance.files.tape import Said, Tape
 from conformance.guard import Guard
+from conformance.math_ops import OPS
 from conformance.oracle import Oracle
 from conformance.protocol import DTYPES, Hello, Port
 from conformance.verdicts import CaseResult, Verdict
@@ -80,10 +83,38 @@ def kind_of(said: Sequence[Said]) -> str:
 
 
 def label_of(said: Sequence[Said]) -> str:
-    """Where the truth of a run comes from (WS-VECTORS-4)."""
-    if said[0].question.command in ("math", "exchange", "supports", "hello"):
-        return "independent: worked out by the suite from the clauses"
-    return "reference-derived: the reference in float64"
+    """Where the truth of a run comes from: a formula, tables or integers ("analytic"), the suite's
+    own numpy in float64 ("independent-float64"), or the reference in float64 (WS-VECTORS-4)."""
+    command = said[0].question.command
+    if command == "math":
+        op = OPS[said[0].question.data["op"]]
+        return "analytic" if op.oracle == "analytic" else "independent-float64"
+    if command in ("exchange", "hello", "supports"):
+        return "analytic"
+    return "reference-derived"
+
+
+def budgets_of(result: CaseResult) -> tuple[StoredBudget, ...]:
+    """The class C budgets that a case was judged by, in the order of its tensors; of a tensor that
+    was compared several times there is no one budget."""
+    return tuple(
+        StoredBudget(tensor=m.tensor, dtype=m.dtype, rms=m.rms_budget, max=m.max_budget)
+        for m in sorted(result.measurements.closeness, key=lambda m: (m.tensor, m.dtype))
+        if m.compared == 1
+    )
+
+
+def moved(result: CaseResult, stored: Sequence[StoredBudget]) -> str | None:
+    """The first budget that is not the stored one, to a part in a million: a suite that became
+    more generous by accident must not judge."""
+    kept = {(b.tensor, b.dtype): b for b in stored}
+    for now in budgets_of(result):
+        then = kept.get((now.tensor, now.dtype))
+        if then is None or not isclose(now.rms, then.rms, rel_tol=1e-6) or not isclose(
+            now.max, then.max, rel_tol=1e-6
+        ):  # fmt: skip
+            return f"{now.tensor} in {now.dtype}: {now} is not the budget of the manifest"
+    return None
 
 
 def selected(context: Context, selection: Selection) -> Iterator[Judged]:
@@ -138,6 +169,7 @@ def write(root: Path, selection: Selection, port: Port, oracle: Port) -> int:
     asked, truth = (Tape(p, s.keep) for p, s in zip((port, oracle), shelves, strict=True))
     context = Context(Guard(claiming(asked, selection)), Oracle(truth), selection.preset, UNKNOWN)
     names = []
+    budgets = {}
     for check, case in selected(context, selection):
         names.append(f"{check.id}:{case.name}")
         for shelf, tape in zip(shelves, (asked, truth), strict=True):
@@ -147,11 +179,16 @@ def write(root: Path, selection: Selection, port: Port, oracle: Port) -> int:
         result = runner.judge(check, case, None, "reference")
         if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
             raise VectorError(names[-1], result.detail, "a case that the reference passes")
+        if budgets_of(result):
+            budgets[names[-1]] = budgets_of(result)
     for tape in (asked, truth):
         tape.end_run()
     if not names:
         raise VectorError("cases", ", ".join(selection.cases), "a pattern that some case matches")
-    write_manifest(root, Manifest(selection=selection, cases=tuple(names), files=hashed(root)))
+    manifest = Manifest(
+        selection=selection, cases=tuple(names), budgets=budgets, files=hashed(root)
+    )
+    write_manifest(root, manifest)
     return len(names)
 
 
@@ -190,7 +227,13 @@ def judged(
                 answered.begin_case()
                 truth.begin_case()
                 context.run.forget()
-                results.append(runner.judge(check, case, None, name))
+                result = runner.judge(check, case, None, name)
+                problem = moved(result, manifest.budgets.get(result.id, ()))
+                if problem is not None:
+                    result = attrs.evolve(
+                        result, verdict=Verdict.ERROR, detail=problem, blame="suite"
+                    )
+                results.append(result)
     return context.hello, tuple(results)
 
 
@@ -216,9 +259,9 @@ def verify(root: Path, scratch: Path, port: Port, oracle: Port) -> tuple[CaseRes
             change = f"{len(old - new)} gone, {len(new - old)} new, e.g. {min(old ^ new)}"
             raise VectorError(what, change, "those that today's suite gives")
     results: list[CaseResult] = []
-    for answers, truth in ((root, scratch), (scratch, root)):
+    for answers, truth, budgets in ((root, scratch, again), (scratch, root, manifest)):
         recorded = replay(answers / CASES), replay(truth / ORACLE)
-        _, some = judged(manifest, *recorded, f"files:{answers}")
+        _, some = judged(budgets, *recorded, f"files:{answers}")
         results += some
     for result in results:
         if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
