@@ -200,6 +200,8 @@ class Side(ABC, Generic[S]):
         if not self._in_doubt:
             raise self._judge.broken("blame", f"{self.name} fails: {reason}")
         self.place.marks[reason.split(" ", maxsplit=1)[0]] += 1
+        # The session ends here: what it still owes is given up (WS-TRACE-10).
+        self.note(Kind.DROP, -1, detail={"policy": "refused"})
         self.place.outcome, self.place.over = "refused", True
 
     # Time.
