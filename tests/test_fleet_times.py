@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.fleet_limits import Limits, limits_of, work_ns
+from simulator.fleet_occupancy import Occupancy
 from simulator.fleet_scenario import Admission, Fleet
 from simulator.fleet_times import STAGES, BatchTimes, batch_times
 from spec import clock, cost, cost_stages, latency, roofline
@@ -148,3 +149,18 @@ def test_a_length_that_no_pair_holds_is_refused() -> None:
     assert limits_of(fleet_world.fleet(longest_s=whole)).places == 1
     with pytest.raises(ConfigError):
         limits_of(fleet_world.fleet(longest_s=whole + 1))
+
+
+@pytest.mark.parametrize("headroom_s", [10, 60, 120])
+def test_what_is_let_in_by_what_is_present_keeps_its_headroom(headroom_s: int) -> None:
+    """WS-FLEET-5: as many new sessions as may all grow by their headroom together, no more."""
+    headroom = headroom_s * fleet_world.SECOND
+    admission = Admission(memory="present", headroom_ns=headroom)
+    fleet = fleet_world.fleet(pairs=1, admission=admission)
+    limits, units = limits_of(fleet), clock.units_covering_ns(headroom)
+    numbers = np.arange(limits.most + 1)
+    let_in = Occupancy(fleet, limits, 1).let_in(numbers, np.full(len(numbers), 9), 0)
+    count = int(let_in.sum())
+    assert count >= 1
+    assert count * units <= limits.together[count]
+    assert (count + 1) * units > limits.together[count + 1]
