@@ -63,6 +63,11 @@ class Row:
         return len(set(self.verdicts)) > 1
 
     @property
+    def partial(self) -> bool:
+        """Was it not judged in some report?"""
+        return None in self.verdicts
+
+    @property
     def worse(self) -> bool:
         """Did a later report end worse than the first, where both judged?"""
         first, *others = self.verdicts
@@ -129,7 +134,7 @@ def _rows(columns: Sequence[Column], key: Any) -> tuple[Row, ...]:
             )
         )
     # Python's sort keeps the order of the run within each group.
-    return tuple(sorted(found, key=lambda row: (not row.worse, not row.differs)))
+    return tuple(sorted(found, key=lambda row: (not row.worse, not row.differs, row.partial)))
 
 
 def worst(cases: Sequence[JudgedCase]) -> Verdict | None:
