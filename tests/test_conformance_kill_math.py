@@ -1,4 +1,4 @@
-"""WS-CONFORMANCE-14: each mutant of a formula fails in a check of its own clause."""
+"""WS-CONFORMANCE-14, WS-CONFORMANCE-16: each mutant of a formula fails in a check of its clause."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -20,6 +22,7 @@ from conformance.ports.reference import ReferencePort
 from conformance.protocol import DTYPES, Array, DType, MathRequest, Refusal, Unsupported
 from spec.clauses import registry
 
+ROOT = Path(__file__).resolve().parents[1]
 IDS = tuple(check.id for check in CHECKS)
 
 
@@ -162,3 +165,14 @@ def test_a_case_is_found_by_its_clause_alone() -> None:
     report = judged(attrs.evolve(math_benign.VARIANTS[0]).factory(), clause="WS-CODEC-13")
     ops = {case.id.partition(":")[2].partition("-")[0] for case in report.cases}
     assert ops == {"patchify", "unpatchify"}
+
+
+def test_the_page_of_formulas_is_up_to_date() -> None:
+    """Run `python scripts/math_ops_page.py` when ops, signatures or clauses have changed."""
+    place = ROOT / "scripts/math_ops_page.py"
+    spec = importlib.util.spec_from_file_location("math_ops_page", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs/math-ops.md").read_text(encoding="utf-8") == module.page()
