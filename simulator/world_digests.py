@@ -7,6 +7,7 @@ Source: CHOICE (design §13: the simulator moves digests, not tensors).
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Final
 
@@ -22,6 +23,7 @@ FOREIGN: Final = 15
 """Tag of what nobody made: a tampered digest."""
 
 
+@functools.lru_cache(maxsize=1024)
 def digest(tag: int, session: int, unit: int, shard: int = 0, epoch: int = 0) -> str:
     """64 hex digits, another text for every other argument (WS-EXCHANGE-3)."""
     return f"{tag:08x}{session:08x}{unit + 1:016x}{shard:016x}{epoch:016x}"

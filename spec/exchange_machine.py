@@ -66,6 +66,20 @@ class Machine(Generic[S]):
     transitions: Table
     guards: Mapping[type, Guards[S]]
     actions: Mapping[Action, Act[S]]
+    rows: Mapping[Phase, Mapping[Event, tuple[Phase, tuple[Act[S] | None, ...]]]] = attrs.field(
+        init=False
+    )
+    """The transitions with their functions in place; None stands for dropping the input."""
+
+    @rows.default
+    def _rows_of_transitions(
+        self,
+    ) -> Mapping[Phase, Mapping[Event, tuple[Phase, tuple[Act[S] | None, ...]]]]:
+        found: dict[Phase, dict[Event, tuple[Phase, tuple[Act[S] | None, ...]]]] = {}
+        for (phase, event), (after, actions) in self.transitions.items():
+            does = tuple(None if a is Action.DROP else self.actions[a] for a in actions)
+            found.setdefault(phase, {})[event] = (after, does)
+        return found
 
 
 def classify(machine: Machine[S], state: S, given: Input) -> Event:
@@ -94,17 +108,17 @@ def step(machine: Machine[S], state: S, given: Input) -> tuple[S, tuple[Effect, 
         ExchangeError: an input of ours that is out of place; fault ours.
     """
     event = classify(machine, state, given)
-    row = machine.transitions.get((state.phase, event))
+    row = machine.rows[state.phase].get(event)
     if row is None:
         return _protocol_error(machine, state, event)
     phase, actions = row
     effects: list[Effect] = []
-    for action in actions:
-        if action is Action.DROP:
+    for act in actions:
+        if act is None:
             state = _counted(state, event)
             effects.append(Drop(event))
         else:
-            state, made = machine.actions[action](state, given)
+            state, made = act(state, given)
             effects.extend(made)
     if state.phase is not phase:
         state = evolve(state, phase=phase)

@@ -1,4 +1,7 @@
-"""Small sessions, every order: no world is wrong, and each can finish (WS-EXCHANGE-13)."""
+"""Small sessions, every order: no world is wrong, and each can finish.
+
+WS-EXCHANGE-13, WS-FAULTS-9.
+"""
 
 from __future__ import annotations
 
