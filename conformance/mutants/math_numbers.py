@@ -122,12 +122,13 @@ def parallel_layer(self: Layer, x: Tensor, *rest: Any) -> Any:
     return x + y + self.mlp(self.post_attention_layernorm(x)), k, v
 
 
-def without_last_norm(self: Backbone, *rest: Any) -> Any:
-    norm, self.norm = self.norm, torch.nn.Identity()
+def last_norm_unweighted(self: Backbone, *rest: Any) -> Any:
+    weight = self.norm.weight
+    self.norm.weight = torch.nn.Parameter(torch.ones_like(weight), requires_grad=False)
     try:
         return FORWARD(self, *rest)
     finally:
-        self.norm = norm
+        self.norm.weight = weight
 
 
 FORWARD = Backbone.forward
@@ -341,8 +342,8 @@ MUTANTS: Final = (
           (SwiGLU, "forward", gate_and_up_swapped)),
     wrong("layer-parallel", "WS-BACKBONE-1", "attention and feed-forward run side by side",
           (Layer, "forward", parallel_layer)),
-    wrong("last-norm-missing", "WS-BACKBONE-1", "there is no norm after the last layer",
-          (Backbone, "forward", without_last_norm)),
+    wrong("last-norm-unweighted", "WS-BACKBONE-1", "the norm after the last layer has no weight",
+          (Backbone, "forward", last_norm_unweighted)),
     wrong("segment-rows-swapped", "WS-MODEL-2", "state and text slots swap their embeddings",
           (model, "EMBEDDED_AS", (*EMBEDDED_AS[:4], EMBEDDED_AS[5], EMBEDDED_AS[4],
                                   *EMBEDDED_AS[6:]))),
