@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from simulator.link import Link
+from simulator.scenario import STAGES
 from simulator.scenario_values import Table, ratio, times_ns
 from simulator.stage_models import (
     MAX_SIGMA_Q16,
@@ -74,7 +75,7 @@ def read_each(
             median_ns=median,
             sigma_q16=int(sigma * MAX_SIGMA_Q16),
         )
-    roofline = read_roofline(model, preset, schedule)
+    roofline = read_roofline(model, preset, schedule) if name in STAGES else None
     if roofline is not None:
         yield of_stage(roofline, name)
 

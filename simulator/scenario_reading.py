@@ -35,8 +35,12 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
 
 
-def read_scenario(path: str | Path) -> Scenario:
+def read_scenario(path: str | Path, schedule: Schedule | None = None) -> Scenario:
     """The scenario of a file, or a shipped one by its name (WS-SIMULATION-3).
+
+    Args:
+        path: the file, or the name.
+        schedule: instead of the file's; what a device or a link takes follows from it.
 
     Raises:
         ConfigError: not a file, not TOML, an unknown key, a value outside its domain.
@@ -48,17 +52,18 @@ def read_scenario(path: str | Path) -> Scenario:
         allowed = f"a TOML file, or one of {', '.join(shipped())}"
         raise ConfigError(f"scenario ({type(error).__name__})", str(path), allowed) from None
     try:
-        return scenario_of(text, file.stem)
+        return scenario_of(text, file.stem, schedule)
     except ConfigError as error:
         raise ConfigError(f"{file.name}: {error.what}", error.value, error.allowed) from None
 
 
-def scenario_of(text: str, name: str) -> Scenario:
+def scenario_of(text: str, name: str, schedule: Schedule | None = None) -> Scenario:
     """The scenario that a TOML text describes (WS-SIMULATION-3).
 
     Args:
         text: the TOML text.
         name: of the scenario where the text gives none.
+        schedule: instead of the text's.
 
     Raises:
         ConfigError: as `read_scenario`.
@@ -68,9 +73,8 @@ def scenario_of(text: str, name: str) -> Scenario:
     except (ValueError, InvalidOperation, RecursionError) as error:
         raise ConfigError("scenario", str(error) or type(error).__name__, "TOML") from None
     preset = top.of_type("preset", str, "tiny")
-    schedule = top.choice(
-        "schedule", tuple(LAG_OF_SCHEDULE), preset_named(preset).schedule
-    )  # fmt: skip
+    stated = top.choice("schedule", tuple(LAG_OF_SCHEDULE), preset_named(preset).schedule)
+    schedule = stated if schedule is None else schedule
     tables = {key: Table(key, top.take(key)) for key in ("link", "stages", "network", "slo")}
     handover = top.choice("handover", get_args(Handover), "boundary")
     thinker = top.choice("thinker", get_args(ThinkerMode), "one-stream")
@@ -147,7 +151,9 @@ def read_stages(table: Table, link: Link | None, preset: str, schedule: Schedule
                 raise ConfigError(table.at(name), "a time", "either a time or a [link]")
         found |= link_models(link, preset, schedule)
     if device is not None:
-        found = {**{name: of_stage(device, name) for name in STAGES}, **found}
+        # A sequential thinker's commit is part of its update (WS-LATENCY-1).
+        stages = [s for s in STAGES if s != "commit" or schedule == "overlapped"]
+        found = {**{name: of_stage(device, name) for name in stages}, **found}
     return complete(table.where, found, f"_ms, or {MODELS}")
 
 

@@ -112,6 +112,24 @@ def test_a_device_fills_in_what_is_not_given() -> None:
     assert read.stages.solve.typical_ns > 0
 
 
+def test_another_schedule_gives_other_times_of_device_and_link() -> None:
+    """WS-SIMULATION-2, WS-SIMULATION-3: what a schedule changes is worked out for the one that is
+    run: a sequential slice brings the response too, and its commit is part of the update."""
+    text = """
+        [stages]
+        device = "h100-sxm"
+        history_units = 10
+        [link]
+        latency_us = 1
+        gigabytes_per_second = 1
+        """
+    overlapped, sequential = (scenario_of(text, "x", s) for s in ("overlapped", "sequential"))
+    assert sequential.schedule == "sequential"
+    assert sequential.stages.comm.typical_ns > overlapped.stages.comm.typical_ns
+    assert sequential.stages.commit == Constant(ns=0) != overlapped.stages.commit
+    assert sequential.stages.update.typical_ns > overlapped.stages.update.typical_ns
+
+
 def test_shipped_scenarios_are_found_by_name(tmp_path: Path) -> None:
     """WS-SIMULATION-3: and a path is a path."""
     assert {"paper", "condition-not-enough"} <= set(shipped())
@@ -176,6 +194,9 @@ WRONG = {
     "history": (STAGES + 'device = "h100-sxm"\nhistory_units = -1\n', "history_units"),
     "on time": (STAGES + "[slo]\non_time = 99\n", "slo.on_time: got '99'; allowed: 0 to 1"),
     "deadline": (STAGES + "[slo]\ndeadline_ms = 0\n", "deadline"),
+    "a device as network": (
+        STAGES + '[network]\nup = {device = "h100-sxm"}\n', "unknown key network.up.device",
+    ),
     "a table that is none": ("network = 3" + STAGES, "network: got 3"),
 }  # fmt: skip
 
