@@ -13,6 +13,7 @@ from typing import ParamSpec, TextIO, TypeVar
 import attrs
 import click
 
+from simulator.run import Run
 from spec.errors import ConfigError
 from spec.trace_reading import read_trace
 
@@ -120,6 +121,24 @@ def draw(
     title = f"{name}: units {shown.units[0]} to {shown.units[-1]} of session {shown.session}"
     names = (name, "" if overlay is None else overlay.name)
     save(gantt(shown, title, below, names), path)
+
+
+def check_folder(folder: Path | None) -> None:
+    """Refuse a folder that is not there, before any work.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if folder is not None and not folder.is_dir():
+        raise ConfigError("--curves", str(folder), "an existing folder")
+
+
+def draw_curves(result: Run, folder: Path | None) -> None:
+    """Draw where the latency of a run goes and how it spreads, if there is a folder for it."""
+    if folder is not None:
+        from simulator.run_pictures import save_pictures
+
+        save_pictures(result, folder)
 
 
 def write_perfetto_file(trace: TextIO, path: Path) -> None:
