@@ -154,6 +154,14 @@ def test_percentiles_are_values_that_occurred(values: list[int], percent: int) -
     assert sum(v < result for v in values) * 100 < percent * len(values)
 
 
+def test_percentiles_of_many_values() -> None:
+    """WS-SIMULATION-10: of any order, and as many as a long run has."""
+    shuffled = np.random.default_rng(0).permutation(5_000)
+    assert [percentile_ns(shuffled, percent) for percent in (1, 50, 99, 100)] == [
+        49, 2_499, 4_949, 4_999,
+    ]  # fmt: skip
+
+
 def test_every_stage_belongs_to_one_node() -> None:
     """WS-SIMULATION-11: nothing is counted twice."""
     assert sorted(name for names in PASSES.values() for name in names) == sorted(STAGES)
