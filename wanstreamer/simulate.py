@@ -31,14 +31,15 @@ from simulator.waterfall import PARTS, waterfall
 from spec import clock
 from spec.errors import ConfigError
 from spec.latency import Handover
-from spec.sizes import LAG_OF_SCHEDULE
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 from wanstreamer.atomic import replacing
 from wanstreamer.simulate_calibration import show_calibration
 from wanstreamer.simulate_campaign import show_campaign
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
-from wanstreamer.simulate_views import Views, view_options
+from wanstreamer.simulate_views import Views, check_folder, draw_curves, view_options
 
 DEFAULT_SCENARIO = "paper"
+DEFAULT_SCHEDULE: Schedule = "overlapped"
 
 
 @click.command("simulate")
@@ -56,7 +57,7 @@ DEFAULT_SCENARIO = "paper"
 @click.option(
     "--capacity", help="Of a fleet: search the pairs or sessions-per-pair of its promise."
 )
-@click.option("--curves", type=Path, help="Of a fleet: draw its curves into this folder.")
+@click.option("--curves", type=Path, help="Draw latencies, or a fleet's curves, into this folder.")
 @click.option("--faults", help="none, all, or kind=rate,... with faults a unit.")
 @click.option("--policy", help="What gives way under overload.")
 @click.option("--campaign", is_flag=True, help="Many random runs under faults, --units in all.")
@@ -108,13 +109,15 @@ def simulate_command(
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
                   curves=curves, as_json=as_json, unused=unused)  # fmt: skip
         return
-    for name, value in (("capacity", capacity), ("curves", curves)):
-        if value is not None:
-            raise ConfigError(f"--{name}", str(value), "a scenario with a [fleet] table")
-    base = scenario_of(scenario_file, stages)
+    if capacity is not None:
+        raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
+    check_folder(curves)
+    wanted = None if schedule is None else choose(
+        "schedule", schedule, tuple(LAG_OF_SCHEDULE), DEFAULT_SCHEDULE
+    )  # fmt: skip
+    base = scenario_of(scenario_file, stages, wanted)
     chosen = attrs.evolve(
         base,
-        schedule=choose("schedule", schedule, tuple(LAG_OF_SCHEDULE), base.schedule),
         handover=choose("handover", handover, get_args(Handover), base.handover),
         policy=base.policy if policy is None else policy,
         seed=base.seed if seed is None else seed,
@@ -129,6 +132,7 @@ def simulate_command(
             with replacing(trace_file) as stream:
                 shutil.copyfileobj(trace, stream)
         views.show(trace, chosen.name, as_json=as_json)
+    draw_curves(result, curves)
     if views.tables:
         return
     if as_json:
@@ -137,7 +141,7 @@ def simulate_command(
         show(result, Console())
 
 
-def scenario_of(file: str | None, stages: str | None) -> Scenario:
+def scenario_of(file: str | None, stages: str | None, schedule: Schedule | None) -> Scenario:
     """The scenario that the command line asks for: the file's, with some stages replaced.
 
     Raises:
@@ -145,8 +149,12 @@ def scenario_of(file: str | None, stages: str | None) -> Scenario:
     """
     given = {} if stages is None else parse_stages(stages)
     if file is None and stages is not None:
-        return Scenario(name="stages", stages=complete("--stages", given))
-    base = read_scenario(DEFAULT_SCENARIO if file is None else file)
+        return Scenario(
+            name="stages",
+            stages=complete("--stages", given),
+            schedule=DEFAULT_SCHEDULE if schedule is None else schedule,
+        )
+    base = read_scenario(DEFAULT_SCENARIO if file is None else file, schedule)
     if "comm" in given:
         given = {"back": given["comm"], **given}
     replaced = {**attrs.asdict(base.stages, recurse=False), **given}
