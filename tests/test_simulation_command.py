@@ -58,6 +58,8 @@ def test_options_replace_what_a_scenario_says(capsys: pytest.CaptureFixture[str]
     )  # fmt: skip
     assert (result["units"], result["critical_path_ms"]) == (30, 170)
     assert result["model_side_ms"] == {"p50": 231, "p99": 231}
+    in_sequence = simulated(capsys, "--units", "30", "--thinker", "one-stream")
+    assert in_sequence["model_side_ms"] == {"p50": 231, "p99": 231}
 
 
 def test_a_file_and_its_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +103,7 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
         (["--stages", "encode=0.02,update=0.02,comm=0,solve=0.1,decode=0"], "in ms, not in s"),
         (["--schedule", "both"], "schedule: got 'both'"),
         (["--handover", "late"], "handover: got 'late'"),
+        (["--thinker", "two"], "thinker: got 'two'"),
         (["--units", "0"], "units: got 0"),
         (["--seed", "-1"], "seed: got -1"),
         (["--faults", "smudge=1"], "--faults: got 'smudge=1'"),

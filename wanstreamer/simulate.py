@@ -8,27 +8,19 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import get_args
 
 import attrs
 import click
 from rich.console import Console
-from rich.table import Table
 
-from simulator.critical_path import PathFinder, sensitivities
 from simulator.faults import parse_faults
-from simulator.prediction import binding_sentence
-from simulator.random_streams import Times
-from simulator.run import Run, rates_of, run
-from simulator.scenario import Scenario
+from simulator.run import rates_of, run
+from simulator.scenario import Scenario, ThinkerMode
 from simulator.scenario_reading import complete, parse_stages, read_scenario
 from simulator.scenario_values import choose
-from simulator.summary import MS, percentile_ns, summary
-from simulator.timeline import Timeline
-from simulator.waterfall import PARTS, waterfall
-from spec import clock
+from simulator.summary import summary
 from spec.errors import ConfigError
 from spec.latency import Handover
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
@@ -36,6 +28,7 @@ from wanstreamer.atomic import replacing
 from wanstreamer.simulate_calibration import show_calibration
 from wanstreamer.simulate_campaign import show_campaign
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
+from wanstreamer.simulate_report import show
 from wanstreamer.simulate_views import Views, check_folder, draw_curves, view_options
 
 DEFAULT_SCENARIO = "paper"
@@ -47,6 +40,7 @@ DEFAULT_SCHEDULE: Schedule = "overlapped"
 @click.option("--stages", help="encode=20,update=20,comm=5,solve=110,decode=30 and commit, in ms.")
 @click.option("--schedule", help=f"{' or '.join(sorted(LAG_OF_SCHEDULE))}.")
 @click.option("--handover", help="boundary or eager.")
+@click.option("--thinker", help="one-stream or separate-streams.")
 @click.option("--seed", type=int, help="Same seed, same trace.")
 @click.option("--units", type=int, help="Units of each session.")
 @click.option(
@@ -70,6 +64,7 @@ def simulate_command(
     stages: str | None,
     schedule: str | None,
     handover: str | None,
+    thinker: str | None,
     seed: int | None,
     units: int | None,
     sessions: int | None,
@@ -103,7 +98,8 @@ def simulate_command(
         raise ConfigError("--defect", defect, "with --campaign only")
     fleet = fleet_file(scenario_file)
     if fleet is not None:
-        unused = {"stages": stages, "schedule": schedule, "handover": handover, "faults": faults,
+        unused = {"stages": stages, "schedule": schedule, "handover": handover, "thinker": thinker,
+                  "faults": faults,
                   "policy": policy, "trace": trace_file, "gantt": views.gantt,
                   "perfetto": views.perfetto, "tables": views.tables or None}  # fmt: skip
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
@@ -119,6 +115,7 @@ def simulate_command(
     chosen = attrs.evolve(
         base,
         handover=choose("handover", handover, get_args(Handover), base.handover),
+        thinker=choose("thinker", thinker, get_args(ThinkerMode), base.thinker),
         policy=base.policy if policy is None else policy,
         seed=base.seed if seed is None else seed,
         units=base.units if units is None else units,
@@ -159,104 +156,3 @@ def scenario_of(file: str | None, stages: str | None, schedule: Schedule | None)
         given = {"back": given["comm"], **given}
     replaced = {**attrs.asdict(base.stages, recurse=False), **given}
     return attrs.evolve(base, stages=complete("--stages", replaced))
-
-
-def show(result: Run, console: Console) -> None:
-    """The run for a person: the waterfall, the numbers, and what binds."""
-    scenario, numbers = result.scenario, summary(result)
-    console.print(
-        f"{scenario.name}: {scenario.schedule}, {scenario.handover} hand-over, thinker on "
-        f"{scenario.thinker}, {scenario.units} units in each of {scenario.sessions} sessions",
-        highlight=False,
-    )
-    if result.timeline is not None:
-        console.print(waterfall_table(scenario, result.timeline))
-        console.print(sensitivity_table(scenario, result.timeline))
-        console.print(path_sentence(scenario, result.timeline), highlight=False)
-    else:
-        console.print(latency_table(result))
-        reached = ", ".join(f"{name} {count}" for name, count in sorted(result.marks.items()))
-        console.print(f"policy {scenario.policy}; reached: {reached or 'nothing'}", highlight=False)
-    console.print(
-        f"cycle {numbers.cycle_ms:g} ms (predicted {numbers.cycle_predicted_ms:g} ms), critical "
-        f"path {numbers.critical_path_ms:g} ms, {numbers.deadline_misses} units later than "
-        f"{scenario.slo.deadline_ns / MS:g} ms, {numbers.violations} violations",
-        highlight=False,
-    )
-    console.print(f"{real_time_sentence(result)} {binding_sentence(scenario)}", highlight=False)
-    console.print(f"trace sha256 {numbers.trace_sha256}", highlight=False)
-
-
-def latency_table(result: Run) -> Table:
-    """Latencies of the responses that came, in ms, where no timing model can say why."""
-    table = ms_table()
-    add_row(table, "model side", result.model_side)
-    add_row(table, "total", result.total)
-    return table
-
-
-def waterfall_table(scenario: Scenario, timeline: Timeline) -> Table:
-    """Where the latency goes: each part over all units, in ms (WS-SIMULATION-8)."""
-    parts = waterfall(scenario, timeline)
-    table = ms_table()
-    for name in PARTS:
-        if name != "capture_wait":
-            add_row(table, name.replace("_", " "), getattr(parts, name))
-    table.add_section()
-    add_row(table, "model side", parts.model_side)
-    add_row(table, "total", parts.total)
-    table.add_section()
-    add_row(table, "capture wait, beside the total", parts.capture_wait)
-    add_row(table, "from signal to response", parts.from_signal)
-    return table
-
-
-def sensitivity_table(scenario: Scenario, timeline: Timeline) -> Table:
-    """What a millisecond off each stage gives (WS-SIMULATION-11)."""
-    table = Table("1 ms off", "cycle, ms less", "latency, ms less")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in sensitivities(scenario, timeline):
-        table.add_row(row.stage, f"{row.cycle_ns / MS:,.2f}", f"{row.latency_ns / MS:,.2f}")
-    return table
-
-
-def real_time_sentence(result: Run) -> str:
-    """Does it hold 25 frames a second? (WS-SIMULATION-6)
-
-    Within half a percent: by so much the times of the first and the last unit that are looked at
-    may move the mean step of a few hundred.
-    """
-    if result.cycle_ns <= clock.UNIT_NS * 201 // 200:
-        return f"Holds {clock.FPS} frames a second."
-    frames = clock.FRAMES_PER_UNIT * 1_000_000_000 / result.cycle_ns
-    return f"Falls short of {clock.FPS} frames a second: {frames:.1f}."
-
-
-def path_sentence(scenario: Scenario, timeline: Timeline) -> str:
-    """What the response in the middle of the first session waited for (WS-SIMULATION-11)."""
-    unit = scenario.units // 2
-    arrival, *steps = PathFinder(scenario, timeline).path(unit)
-    counted = Counter(step.stage for step in steps if step.end_ns > step.start_ns)
-    stages = ", ".join(f"{count} {stage}" for stage, count in counted.items())
-    return (
-        f"The critical path to response {unit} goes back to the arrival of unit {arrival.unit}, "
-        f"over {stages}."
-    )
-
-
-def ms_table() -> Table:
-    """An empty table of times."""
-    table = Table("ms", "mean", "p50", "p99")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def add_row(table: Table, name: str, times: Times) -> None:
-    """Mean and percentiles of some times, in ms."""
-    if not times.size:
-        table.add_row(name, "none", "none", "none")
-        return
-    shown = (times.mean() / MS, *(percentile_ns(times, percent) / MS for percent in (50, 99)))
-    table.add_row(name, *(f"{ms:,.2f}" for ms in shown))
