@@ -17,7 +17,7 @@ from spec.clauses import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "spec/README.md"
-PACKAGES = ("reference", "spec", "optimized", "wanstreamer")
+PACKAGES = ("reference", "spec", "optimized", "simulator", "wanstreamer")
 
 HEAD = """# The specification
 
