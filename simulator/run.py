@@ -8,9 +8,10 @@ wrong. Source: design §13.
 from __future__ import annotations
 
 import random
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import attrs
 import numpy as np
@@ -29,6 +30,9 @@ from spec.trace_check import check_rows
 from spec.trace_rows import read_rows
 
 Rates = Mapping[FaultKind, float]
+
+Moments: TypeAlias = "array[int]"
+"""Times of a session's units, 8 bytes each."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -95,7 +99,7 @@ def undisturbed(scenario: Scenario, watch: Watch, report: WorldReport, violation
     timeline = run_events(scenario)
     for session in range(scenario.sessions):
         emitted = watch.emitted[f"s{session}"]
-        assert emitted == timeline.decoded[:, session].tolist(), "two models of one pipeline"
+        assert emitted.tolist() == timeline.decoded[:, session].tolist(), "two models, one pipeline"
     parts = waterfall(scenario, timeline)
     return Run(
         scenario=scenario,
@@ -133,10 +137,14 @@ def disturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations:
     )
 
 
-def step_of(emitted: list[int]) -> int:
+def step_of(emitted: Moments) -> int:
     """The mean step between responses over the second half of a session, rounded down."""
     last, middle = len(emitted) - 1, len(emitted) // 2
     return (emitted[last] - emitted[middle]) // (last - middle) if last > middle else 0
+
+
+def _no_moments() -> Moments:
+    return array("q")
 
 
 class Watch(Recorder):
@@ -147,9 +155,9 @@ class Watch(Recorder):
 
     def __init__(self, stream: TextOut) -> None:
         super().__init__(stream)
-        self.arrived: defaultdict[str, list[int]] = defaultdict(list)
-        self.emitted: defaultdict[str, list[int]] = defaultdict(list)
-        self.heard: defaultdict[str, list[int]] = defaultdict(list)
+        self.arrived: defaultdict[str, Moments] = defaultdict(_no_moments)
+        self.emitted: defaultdict[str, Moments] = defaultdict(_no_moments)
+        self.heard: defaultdict[str, Moments] = defaultdict(_no_moments)
         self._received: dict[str, int] = {}
 
     def record(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
+from simulator.run import Run, run
+from wanstreamer import simulate
 from wanstreamer.cli import commands, status_of
 from wanstreamer.simulate import simulate_command
 from wanstreamer.trace import check_file
@@ -76,6 +79,21 @@ def test_a_file_and_its_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert again == result
     calm = simulated(capsys, str(file), "--units", "40", "--faults", "none")
     assert calm["trace_sha256"] != result["trace_sha256"]
+
+
+def test_a_violation_is_exit_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WS-SIMULATION-10: with the numbers all the same."""
+
+    def broken(*arguments: object) -> Run:
+        return attrs.evolve(run(*arguments), violations=2)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(simulate, "run", broken)
+    with pytest.raises(SystemExit) as left:
+        status_of(["simulate", "--units", "5", "--json"])
+    assert left.value.code == 1
+    assert json.loads(capsys.readouterr().out)["violations"] == 2
 
 
 def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:

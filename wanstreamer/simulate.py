@@ -82,7 +82,7 @@ def simulate_command(
     """Does a schedule hold 25 fps, and where does each millisecond go?
 
     SCENARIO.toml is a file or the name of a shipped scenario; the paper's operating point if
-    neither it nor --stages is given.
+    neither it nor --stages is given. Exit status 1 if an invariant was broken.
     """
     if views.from_trace is not None:
         show_calibration(views.from_trace, as_json=as_json)
@@ -136,6 +136,8 @@ def simulate_command(
         click.echo(json.dumps(attrs.asdict(summary(result))))
     else:
         show(result, Console())
+    if result.violations:
+        raise SystemExit(1)
 
 
 def scenario_of(file: str | None, stages: str | None, schedule: Schedule | None) -> Scenario:
