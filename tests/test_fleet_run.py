@@ -184,11 +184,19 @@ def test_the_digest_sees_one_nanosecond_on_one_pair() -> None:
 
 
 def test_warm_up_is_simulated_and_not_counted() -> None:
-    """WS-FLEET-8: the same rounds with and without warm-up, counted from its end."""
+    """WS-FLEET-8: the same rounds with and without warm-up, counted from its end; one unit for
+    everybody there in each of them, the last one too."""
     long = fleet_world.fleet(duration_s=16, warmup_s=8)
     seen = list[Round]()
-    result = simulate(long, seen.append)
+    here = list[int]()
+
+    def watch(done: Round) -> None:
+        seen.append(done)
+        here.append(int(done.sessions.sum()))
+
+    result = simulate(long, watch)
     assert len(seen) == 150
+    assert result.session_units == sum(here[50:])
     assert result.rounds == 100
     assert result.arrived == sum(done.arrived for done in seen[50:])
     assert result.sha256 == simulate(fleet_world.fleet(duration_s=24)).sha256
