@@ -147,9 +147,13 @@ class _Part:
             )  # fmt: skip
             left, right = max(bar.start, self.strip[0]), min(bar.end, self.strip[1])
             if (right - left) * STRIP_NS >= LABEL_NS * (self.strip[1] - self.strip[0]):
+                # Messages overlap, and only where they begin are they sure to be apart.
+                on_way = LANES[bar.lane][0] == "link"
+                at = left + LABEL_NS // 4 if on_way else (left + right) / 2
                 self.ax.text(
-                    (left + right) / 2 / MS, place[1] + self.height / 2, str(bar.unit),
-                    ha="center", va="center_baseline", fontsize=8 if self.count == 1 else 6,
+                    at / MS, place[1] + self.height / 2, str(bar.unit),
+                    ha="left" if on_way else "center", va="center_baseline",
+                    fontsize=8 if self.count == 1 else 6,
                     color=ink_on(colour) if solid else INK, zorder=4,
                     bbox=None if solid else {"facecolor": "white", "linewidth": 0, "pad": 0.4},
                 )  # fmt: skip

@@ -152,3 +152,21 @@ def test_any_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert error.count("\n") == 1
     assert cli.status_of(["simulate", "--overlay", str(REAL)]) == 2
     assert "--gantt" in capsys.readouterr().err
+
+
+def test_the_curves_of_a_run_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """WS-SIMULATION-8, WS-SIMULATION-10: the waterfall where the timing model can say it, the
+    percentiles always."""
+    arguments = ["simulate", "--units", "9", "--json", "--curves", str(tmp_path)]
+    assert cli.status_of(arguments) == 0
+    bars, curves = (tmp_path / name for name in ("waterfall.svg", "percentiles.svg"))
+    assert all(
+        f">{word}<" in bars.read_text(encoding="utf-8") for word in ("solve", "p99", "552 ms")
+    )
+    assert "model side (9)" in curves.read_text(encoding="utf-8")
+    bars.unlink()
+    assert cli.status_of([*arguments, "--faults", "crash=0.1"]) == 0
+    assert not bars.exists()
+    capsys.readouterr()
+    assert cli.status_of(["simulate", "--curves", str(tmp_path / "none")]) == 2
+    assert "an existing folder" in capsys.readouterr().err
