@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from simulator import benchmark_simpy, benchmarks
-from simulator.benchmarks import BENCHMARKS, Benchmark, bench_scenario, run_benchmarks
+from simulator.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    bench_scenario,
+    run_benchmarks,
+    seconds,
+    wall_seconds,
+)
 from simulator.durations import draw
 from simulator.timing import run_events
 from spec.errors import ConfigError
@@ -86,6 +94,11 @@ def test_a_bad_baseline_is_one_line(text: str, tmp_path: Path) -> None:
         read_baseline(path)
     with pytest.raises(ConfigError, match="--only"):
         run_benchmarks("no such")
+
+
+def test_a_core_is_measured_by_its_own_time() -> None:
+    """WS-BENCH-1: waiting is no work, except by the clock."""
+    assert seconds(lambda: time.sleep(0.05)) < 0.05 <= wall_seconds(lambda: time.sleep(0.05))
 
 
 def test_the_targets_are_those_of_the_clause() -> None:
