@@ -3,9 +3,10 @@
     python scripts/kill_table.py           mutants that are new, changed or not yet killed
     python scripts/kill_table.py --all     all of them, some minutes on two cores
 
-Each mutant is judged by all cases of the clause it names; a failing case counts for every clause it
-is about. Then, for each MUST clause that is judged but was not seen to kill, mutants of the same
-topic are tried on that clause alone. Run it after mutants or checks have changed.
+Each mutant is judged by the clause it names alone, until a case fails; that case counts for every
+clause it is about. Then, for each MUST clause that is judged but was not seen to kill, mutants of
+the same topic are tried on that clause alone until one is found. The table is written after every
+step, so a run that is cut off goes on where it was. Run it after mutants or checks have changed.
 """
 
 from __future__ import annotations
@@ -38,72 +39,83 @@ def oracle() -> Oracle:
 
 
 def killers(name: str, clause: str) -> dict[str, str]:
-    """The clauses whose checks find mutant ``name`` when ``clause`` alone is judged, each with the
-    first case that did."""
+    """The clauses that the first failing case of ``clause`` is about, each with that case; none if
+    mutant ``name`` passes."""
     selected = runner.select(None, clause)
     plan = runner.plan(MUTANTS[name].factory(), oracle(), selected, None, clause)
-    found: dict[str, str] = {}
     for owner, case in plan.todo:
         result = runner.judge(owner, case, clause, f"mutant:{name}")
         if result.verdict is Verdict.FAIL:
-            for about in (clause, *(case.clauses or owner.clauses)):
-                if about in owner.clauses:
-                    found.setdefault(about, result.id)
-    return found
+            about = (clause, *(case.clauses or owner.clauses))
+            return {c: result.id for c in about if c in owner.clauses}
+    return {}
 
 
-def rows(old: Table, everything: bool) -> Table:
-    """The new table; what is still true of the ``old`` one is kept unless ``everything`` is run."""
+def first_killed(names: Sequence[str], clause: str) -> tuple[str, dict[str, str]]:
+    """The first of ``names`` that ``clause`` finds, as `killers` has it."""
+    for name in names:
+        found = killers(name, clause)
+        if found:
+            return name, found
+    return "", {}
+
+
+def kept(old: Table, everything: bool) -> Table:
+    """A row for each mutant of today, with what is still true of the ``old`` table."""
     table: Table = {}
-    todo = []
     for name, mutant in MUTANTS.items():
-        kept = old.get(name, {"killed_by": {}})
-        known = {c: case for c, case in kept["killed_by"].items() if c in registry()}
-        if everything or kept.get("clause") != mutant.clause or mutant.clause not in known:
-            known = {}
-            todo.append(name)
+        row = old.get(name, {"clause": "", "killed_by": {}})
+        same = row["clause"] == mutant.clause and not everything
         table[name] = {
             "clause": mutant.clause,
             "description": mutant.description,
-            "killed_by": {c: case for c, case in known.items() if _still(c, case)},
+            "killed_by": {c: i for c, i in row["killed_by"].items() if same and _still(c, i)},
         }
-    fill(table, [(name, table[name]["clause"]) for name in todo])
-    killed = {clause for row in table.values() for clause in row["killed_by"]}
-    open_ = [c for c in CLAUSES if c not in killed and registry()[c].level == "MUST"]
-    topics = {
-        clause: [n for n, row in table.items() if topic(row["clause"]) == topic(clause)]
-        for clause in open_
-        if not exempt_reason(clause)
-    }
-    fill(table, [(name, clause) for clause, names in topics.items() for name in names])
     return table
+
+
+def _still(clause: str, case: str) -> bool:
+    check = CHECKS.get(case.partition(":")[0])
+    return check is not None and clause in check.clauses and clause in registry()
+
+
+def fill(table: Table) -> None:
+    """Run what is missing in ``table`` and enter it, first by the mutants' own clauses."""
+    own = [(n, row["clause"]) for n, row in table.items() if row["clause"] not in row["killed_by"]]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        running = {pool.submit(killers, *job): job for job in own}
+        for done, future in enumerate(as_completed(running), start=1):
+            name, clause = running[future]
+            enter(table, name, future.result(), f"{done}/{len(own)} {name} by {clause}")
+        killed = {clause for row in table.values() for clause in row["killed_by"]}
+        open_ = [c for c in CLAUSES if c not in killed and registry()[c].level == "MUST"]
+        others = {
+            pool.submit(first_killed, names, clause): clause
+            for clause in open_
+            if not exempt_reason(clause)
+            and (names := [n for n, row in table.items() if topic(row["clause"]) == topic(clause)])
+        }
+        for future in as_completed(others):
+            name, found = future.result()
+            enter(table, name, found, f"{others[future]} finds {name or 'none of its topic'}")
+
+
+def enter(table: Table, name: str, found: dict[str, str], says: str) -> None:
+    """Write down what one run has found."""
+    if found:
+        table[name]["killed_by"] = dict(sorted({**found, **table[name]["killed_by"]}.items()))
+        put(KILL_TABLE, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    print(f"{says}: {'killed' if found else 'NOT KILLED'}", file=sys.stderr, flush=True)
 
 
 def topic(clause: str) -> str:
     return clause.rsplit("-", 1)[0]
 
 
-def _still(clause: str, case: str) -> bool:
-    check = CHECKS.get(case.partition(":")[0])
-    return check is not None and clause in check.clauses
-
-
-def fill(table: Table, jobs: Sequence[tuple[str, str]]) -> None:
-    """Run the (mutant, clause) jobs and enter what they find."""
-    with ProcessPoolExecutor(PROCESSES) as pool:
-        running = {pool.submit(killers, *job): job for job in jobs}
-        for done, future in enumerate(as_completed(running), start=1):
-            name, clause = running[future]
-            found = future.result()
-            table[name]["killed_by"] = dict(sorted({**found, **table[name]["killed_by"]}.items()))
-            verdict = "killed" if clause in found else "NOT KILLED"
-            print(f"{done}/{len(jobs)} {name} by {clause}: {verdict}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
-    old = json.loads(KILL_TABLE.read_text(encoding="utf-8"))
-    table = rows(old, "--all" in sys.argv[1:])
+    table = kept(json.loads(KILL_TABLE.read_text(encoding="utf-8")), "--all" in sys.argv[1:])
     put(KILL_TABLE, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    fill(table)
     alive = [name for name, row in table.items() if row["clause"] not in row["killed_by"]]
     for name in alive:
         print(f"{name} is not killed by {table[name]['clause']}", file=sys.stderr)
