@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
+from click.testing import CliRunner
 
 from simulator import campaign, campaign_runs
 from simulator.campaign import SOMETIMES, run_campaign
 from simulator.faults import RATES, FaultKind
 from simulator.world import Setup, WorldReport, run_world
 from simulator.world_trace import Recorder
-from spec.errors import ConfigError
+from spec.errors import ConfigError, WanStreamerError
+from wanstreamer.simulate import simulate_command
 
 
 def test_the_true_machines_have_no_violation() -> None:
     """WS-FAULTS-8: and the runs are drawn, run and counted the same with two workers."""
-    alone = run_campaign(1500, RATES, seed=1)
+    alone = run_campaign(800, RATES, seed=1)
     assert alone.clean
-    assert alone.units >= 1500
+    assert alone.units >= 800
     assert alone.outcomes.total() == 2 * alone.runs
-    together = run_campaign(1500, RATES, seed=1, workers=2)
+    together = run_campaign(800, RATES, seed=1, workers=2)
     assert together == alone
     assert run_campaign(500, RATES, seed=2).sha256 != alone.sha256
 
@@ -57,3 +61,38 @@ def test_a_run_that_is_not_the_same_twice_is_noticed(monkeypatch: pytest.MonkeyP
     result = campaign_runs.run_one(0, 0, RATES, campaign.machines_named(None))
     assert result.violations == {"determinism": 1}
     assert "is not the same when run again" in result.first
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FAULTS-8: one JSON object; exit 1 for a campaign that is not clean."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+    def said(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(simulate_command, ["--campaign", *arguments])
+        return result.exit_code, result.stdout
+
+    status, out = said("--units", "100", "--faults", "drop=0.1,crash=0.01", "--json")
+    report = json.loads(out)
+    assert (status, report["clean"], report["violations"]) == (0, True, {})
+    assert report["units"] >= 100
+    status, out = said("--units", "300", "--defect", "WS-EXCHANGE-9 decodes twice")
+    assert status == 1
+    assert "violations: latents" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--campaign", "--units", "0"], "--units: got 0"),
+        (["--campaign", "--faults", "gremlin=1"], "--faults: got 'gremlin=1'"),
+        (["--campaign", "--stages", "encode=1"], "--campaign: got 'encode=1'"),
+        (["--campaign", "--defect", "none such"], "defect: got 'none such'"),
+        (["--defect", "WS-EXCHANGE-9 decodes twice"], "allowed: with --campaign only"),
+    ],
+)
+def test_bad_words_to_the_command(arguments: list[str], said: str) -> None:
+    """WS-FAULTS-2 and WS-FAULTS-8: refused in one line."""
+    error = CliRunner().invoke(simulate_command, arguments).exception
+    assert isinstance(error, WanStreamerError)
+    assert said in str(error)
+    assert "\n" not in str(error)
