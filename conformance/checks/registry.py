@@ -16,6 +16,7 @@ from conformance.checks import (
     exchange_thinker,
     exchange_wire,
     isolation,
+    latency,
     lifecycle,
     math,
     port,
@@ -52,6 +53,7 @@ CHECKS: Final[Mapping[str, Check]] = {
         exchange,
         exchange_thinker,
         exchange_wire,
+        latency,
     )
     for check in module.CHECKS
 }

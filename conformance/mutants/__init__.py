@@ -14,6 +14,7 @@ from conformance.mutants import (
     codec_memory,
     exchange,
     late,
+    latency,
     math_benign,
     math_bytes,
     math_numbers,
@@ -38,6 +39,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         session,
         late,
         exchange,
+        latency,
     )
     for mutant in module.MUTANTS
 }
