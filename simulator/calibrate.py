@@ -26,8 +26,14 @@ WARM_UP: Final = 2
 """Units at the start that are left out: nothing is in memory yet, and no response comes before. So
 is the last unit, whose response no later one holds up."""
 
+SURE: Final = 3.0
+"""Standard errors from which on a growth is taken for real."""
+
+GROWING: Final = ("update", "solve", "performer commit", "commit")
+"""Stages that attend to all of history (WS-COST-8); the others take what they take."""
+
 PREDICTED_UNITS: Final = 4_096
-"""Units of a prediction: so many that its own chance does not show."""
+"""Units of a prediction, at least: the rest's numbers again and again, until chance evens out."""
 
 PERCENTILES: Final[Mapping[int, int]] = {50: 5, 90: 29, 95: 59, 99: 299}
 """Percentile q, and the least n with 1 - (q/100)^n of at least 95 %: fewer units need not hold a
@@ -64,13 +70,15 @@ class Row:
 class Calibration:
     """A fit and how well it predicts (WS-METRICS-12).
 
-    ``fitted``, ``predicted``: units of the first part and of the rest. ``bounds``: ways of which
+    ``fitted``, ``predicted``: units of the first part and of the rest. ``models``: at unit 0, from
+    which a stage grows by its ``growth``, ns a unit, as history does. ``bounds``: ways of which
     only an upper bound is known, since no receiver was ever waiting.
     """
 
     fitted: int
     predicted: int
     models: Mapping[str, StageModel]
+    growth: Mapping[str, float]
     bounds: tuple[str, ...]
     rows: tuple[Row, ...]
 
@@ -89,13 +97,16 @@ def calibrate(events: Iterable[TraceEvent], part: Fraction = Fraction(1, 2)) -> 
         found = f"{len(units)} whole units between the first {WARM_UP} and the last"
         raise ConfigError("trace", found, "enough for 2 to fit and 3 to predict")
     first, rest = units[:split], units[split:]
-    models, bounds = fit(first)
-    predicted = predict(models, PREDICTED_UNITS)
+    models, growth, bounds = fit(first)
+    numbers = [unit.unit for unit in rest]
+    rounds = -(-PREDICTED_UNITS // len(rest))
+    predicted = predict(models, growth, numbers * rounds)
     measured = measured_of(rest)
     return Calibration(
         fitted=len(first),
         predicted=len(rest),
         models=models,
+        growth=growth,
         bounds=bounds,
         rows=tuple(
             row
@@ -106,22 +117,44 @@ def calibrate(events: Iterable[TraceEvent], part: Fraction = Fraction(1, 2)) -> 
     )
 
 
-def fit(units: Sequence[UnitSample]) -> tuple[dict[str, StageModel], tuple[str, ...]]:
-    """A model for each stage, and the ways that are only bounded (WS-METRICS-12).
+Fit = tuple[dict[str, StageModel], dict[str, float], tuple[str, ...]]
+"""Models at unit 0, growth, and the ways that are only bounded."""
 
-    A stage is drawn between the times that it took. A way is too, from the times at which its
-    receiver was waiting; with fewer than two of them it is the least time ever seen.
+
+def fit(units: Sequence[UnitSample]) -> Fit:
+    """A model for each stage (WS-METRICS-12).
+
+    A stage is drawn between the times that it took, its growth taken out. A way is too, from the
+    times at which its receiver was waiting; with fewer than two it is the least time ever seen.
     """
     models: dict[str, StageModel] = {}
-    bounds = []
+    growth, bounds = dict.fromkeys(STAGES, 0.0), []
     for stage in STAGES:
-        times = sorted(unit.ns[stage] for unit in units if stage not in WAYS or stage in unit.exact)
-        if len(times) < 2:
+        known = [unit for unit in units if stage not in WAYS or stage in unit.exact]
+        if len(known) < 2:
             bounds.append(stage)
             models[stage] = Constant(ns=min(unit.ns[stage] for unit in units))
-        else:
-            models[stage] = Quantiles(points_ns=tuple(times))
-    return models, tuple(bounds)
+            continue
+        numbers, times = [unit.unit for unit in known], [unit.ns[stage] for unit in known]
+        if stage in GROWING:
+            growth[stage] = max(0.0, slope(numbers, times))
+        at_zero = (time - growth[stage] * k for k, time in zip(numbers, times, strict=True))
+        models[stage] = Quantiles(points_ns=tuple(sorted(map(round, at_zero))))
+    return models, growth, tuple(bounds)
+
+
+def slope(numbers: Sequence[int], times: Sequence[int]) -> float:
+    """Least-squares slope, ns a unit; 0 unless it is `SURE` times its standard error
+    (WS-METRICS-12): what chance alone may have made is not carried on."""
+    count = len(numbers)
+    if count < 5:
+        return 0.0
+    x, y = np.array(numbers, np.float64), np.array(times, np.float64)
+    x -= x.mean()
+    found = float(x @ y / (x @ x))
+    left = y - y.mean() - found * x
+    error = float(np.sqrt(left @ left / (count - 2) / (x @ x)))
+    return found if found != 0 and abs(found) >= SURE * error else 0.0
 
 
 Times = Mapping[str, Sequence[int]]
@@ -141,15 +174,21 @@ def measured_of(units: Sequence[UnitSample]) -> Times:
     return found
 
 
-def predict(models: Mapping[str, StageModel], count: int, seed: int = 0) -> Times:
-    """As `measured_of`, of ``count`` units whose times are drawn from the models."""
-    drawn = {
-        stage: models[stage].times_ns(
-            np.array(RandomStream(seed=seed, component=f"calibrate/{stage}").key, np.uint64),
-            0, count,
-        ).tolist()
-        for stage in STAGES
-    }  # fmt: skip
+def predict(
+    models: Mapping[str, StageModel],
+    growth: Mapping[str, float],
+    numbers: Sequence[int],
+    seed: int = 0,
+) -> Times:
+    """As `measured_of`, of units with these numbers, whose times are drawn from the models."""
+    drawn: dict[str, Sequence[int]] = {}
+    for stage in STAGES:
+        key = np.array(RandomStream(seed=seed, component=f"calibrate/{stage}").key, np.uint64)
+        at_zero = models[stage].times_ns(key, 0, len(numbers)).tolist()
+        drawn[stage] = [
+            max(0, time + round(growth[stage] * k))
+            for time, k in zip(at_zero, numbers, strict=True)
+        ]
     began, decoded = replay(drawn)
     return {
         **drawn,

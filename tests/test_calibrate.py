@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.calibrate import PERCENTILES, Calibration, calibrate, replay
+from simulator.calibrate import PERCENTILES, Calibration, calibrate, replay, slope
 from simulator.calibrate_samples import STAGES, samples
 from simulator.stage_models import Constant
 from spec.errors import ConfigError
@@ -138,6 +138,43 @@ def test_drawn_stages_are_recovered_within_chance() -> None:
         for statistic in ("mean", "p50", "p90", "p95", "p99"):
             measured, predicted = result[quantity, statistic]
             assert predicted == pytest.approx(measured, rel=0.08), (quantity, statistic)
+
+
+def test_a_stage_that_grows_with_history_is_followed() -> None:
+    """WS-METRICS-12: an update that takes 0.5 ms more in each unit, and what follows from it."""
+    count = iter(range(1000))
+
+    def grows(stage: str) -> float:
+        return 15 + next(count) / 2 if stage == "update" else TRUTH[stage]
+
+    result = calibrate(split_run(60, grows))
+    assert result.growth["update"] == pytest.approx(0.5 * MS, rel=1e-6)
+    assert {stage for stage, ns in result.growth.items() if ns} == {"update"}
+    found = by_name(result)
+    for quantity in ("update", "latency", "cycle"):
+        for statistic in ("mean", "p50", "p99"):
+            measured, predicted = found[quantity, statistic]
+            assert predicted == pytest.approx(measured, rel=0.02), (quantity, statistic)
+
+
+def test_chance_is_not_taken_for_growth() -> None:
+    """WS-METRICS-12: of 200 runs of noise, hardly one seems to grow; of 4 units, none."""
+    rng = random.Random(3)
+    seeming = [slope(range(20), [rng.randrange(1000) for _ in range(20)]) for _ in range(200)]
+    assert sum(found != 0 for found in seeming) <= 4
+    assert slope(range(4), [1, 2, 3, 4]) == 0
+    assert slope(range(5), [1, 2, 3, 4, 5]) == pytest.approx(1)
+    assert slope(range(5), [7] * 5) == 0
+
+
+@pytest.mark.parametrize(("stage", "step"), [("decode", 0.5), ("encode", 0.5), ("solve", -0.2)])
+def test_what_history_cannot_explain_is_no_growth(stage: str, step: float) -> None:
+    """WS-METRICS-12: decoders and encoders see no history, and none makes a stage faster."""
+    count = iter(range(1000))
+    result = calibrate(
+        split_run(30, lambda name: TRUTH[name] + (step * next(count) if name == stage else 0))
+    )
+    assert result.growth[stage] == 0
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -45,6 +45,7 @@ def as_object(path: Path, result: Calibration) -> dict[str, object]:
         "trace": str(path),
         "fitted_units": result.fitted,
         "predicted_units": result.predicted,
+        "growth_ns_per_unit": dict(result.growth),
         "bounds_only": list(result.bounds),
         "rows": [
             {**attrs.asdict(row), "error": row.error, "enough": row.enough} for row in result.rows
@@ -68,6 +69,8 @@ def show(path: Path, result: Calibration, console: Console) -> None:
     console.print(table)
     console.print("? too few units to say: a percentile q of n needs 1 - (q/100)^n of 95 %",
                   highlight=False)  # fmt: skip
+    grows = [f"{stage} {ns / 1e3:+.1f}" for stage, ns in result.growth.items() if ns]
+    console.print(f"growth, us a unit: {', '.join(grows) or 'none to be sure of'}", highlight=False)
     for way in result.bounds:
         shown = result.models[way].typical_ns / 1e6
         console.print(f"{way}: no receiver ever waited; no longer than {shown:.2f} ms",
