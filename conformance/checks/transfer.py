@@ -65,6 +65,7 @@ def transfers(context: Context) -> dict[str, list[Step]]:
     return {
         "closed": moved_on(context, close),
         "stepped": moved_on(context, [*other, *close]),
+        "source-still-open": moved_on(context, other),
         "into-stepped": moved_on(context, close, units("b", 5, 2)),
         "into-longer": moved_on(context, close, units("b", 5, 5)),
         "after-a-round-trip": moved_on(context, [take("a"), export("a"), *close]),

@@ -15,6 +15,7 @@ from conformance.mutants import (
     exchange,
     late,
     latency,
+    lifecycle,
     math_benign,
     math_bytes,
     math_numbers,
@@ -38,6 +39,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         codec_memory,
         session,
         late,
+        lifecycle,
         exchange,
         latency,
     )

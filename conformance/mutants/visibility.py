@@ -63,6 +63,47 @@ def thinker_history_blind(q: Any, k: Any, lag: int) -> Any:
     return visible(q, k, lag) & ~((q.segment == L) & (k.segment == L) & (k.unit < q.unit))
 
 
+def text_looks_ahead(q: Any, k: Any, lag: int) -> Any:
+    text = (q.modality == Modality.TEXT) & (k.modality == Modality.TEXT)
+    own = (q.segment == O) & (k.segment == O) & (q.unit == k.unit)
+    return visible(q, k, lag) | (own & text & (k.pad == 0))
+
+
+def signals_see_text(q: Any, k: Any, lag: int) -> Any:
+    own = (q.segment == O) & (k.segment == O) & (q.unit == k.unit)
+    return visible(q, k, lag) | (own & (k.pad == 0))
+
+
+def sound_blind_to_picture(q: Any, k: Any, lag: int) -> Any:
+    own = (q.segment == O) & (k.segment == O) & (q.unit == k.unit)
+    return visible(q, k, lag) & ~(
+        own & (q.modality == Modality.AUDIO) & (k.modality == Modality.VIDEO)
+    )
+
+
+def prompt_both_ways(q: Any, k: Any, lag: int) -> Any:
+    return visible(q, k, lag) | ((q.segment == Segment.P) & (k.segment == Segment.P))
+
+
+def voice_tick_by_tick(q: Any, k: Any, lag: int) -> Any:
+    sound = (q.modality == Modality.AUDIO) & (k.modality == Modality.AUDIO)
+    own = (q.segment == Z) & (k.segment == Z) & (q.unit == k.unit)
+    return visible(q, k, lag) & ~(own & sound & (k.slot > q.slot))
+
+
+def observation_blind_to_words(q: Any, k: Any, lag: int) -> Any:
+    return visible(q, k, lag) & ~((q.segment == O) & (k.segment == L))
+
+
+def last_word_unseen(q: Any, k: Any, lag: int) -> Any:
+    own = (q.segment == Z) & (k.segment == L) & (q.unit == k.unit)
+    return visible(q, k, lag) & ~(own & (k.slot >= 1))
+
+
+def first_response_forgotten(q: Any, k: Any, lag: int) -> Any:
+    return visible(q, k, lag) & ~((k.segment == Z) & (k.unit == 0) & (q.unit > 3))
+
+
 class Rescheduled(ReferencePort):
     """Every session runs under one schedule, whatever it was opened with."""
 
@@ -134,6 +175,54 @@ MUTANTS = (
         "WS-LAYOUT-1",
         "L_k does not see L_{<k}",
         (masks, "visible", thinker_history_blind),
+    ),
+    patched(
+        "user-text-looks-ahead",
+        "WS-VISIBILITY-4",
+        "a user text slot sees the later ones of its unit",
+        (masks, "visible", text_looks_ahead),
+    ),
+    patched(
+        "signals-see-text",
+        "WS-VISIBILITY-4",
+        "user audio and video see the text of their unit",
+        (masks, "visible", signals_see_text),
+    ),
+    patched(
+        "sound-blind-to-picture",
+        "WS-VISIBILITY-4",
+        "user audio does not see the video of its unit",
+        (masks, "visible", sound_blind_to_picture),
+    ),
+    patched(
+        "prompt-both-ways",
+        "WS-VISIBILITY-3",
+        "prompt tokens see the later ones",
+        (masks, "visible", prompt_both_ways),
+    ),
+    patched(
+        "voice-tick-by-tick",
+        "WS-VISIBILITY-8",
+        "agent audio does not see the later ticks of its unit",
+        (masks, "visible", voice_tick_by_tick),
+    ),
+    patched(
+        "observation-blind-to-words",
+        "WS-VISIBILITY-6",
+        "O_k does not see what the agent said before",
+        (masks, "visible", observation_blind_to_words),
+    ),
+    patched(
+        "last-word-unseen",
+        "WS-VISIBILITY-6",
+        "Z_k sees the first slot of L_k only",
+        (masks, "visible", last_word_unseen),
+    ),
+    patched(
+        "first-response-forgotten",
+        "WS-VISIBILITY-7",
+        "after unit 3 nobody sees the response of unit 0",
+        (masks, "visible", first_response_forgotten),
     ),
     by_class("WS-VISIBILITY-2", AlwaysSequential),
     by_class("WS-VISIBILITY-7", AlwaysOverlapped),
