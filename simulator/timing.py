@@ -123,8 +123,7 @@ class Pipeline:
         if not busy[self._encoder]:
             k = self._encoded
             if self._arrived > k < self._units and not (
-                (self._strict and self._unfinished(k - 2))
-                or len(self.decode_starts) <= k - IN_WORK
+                (self._strict and self._unfinished(k - 2)) or len(self.decode_starts) <= k - IN_WORK
             ):
                 busy[self._encoder] = True
                 self.encode_starts.append(now)
