@@ -74,12 +74,14 @@ def _long(context: Context, part: Part, plan: Plan) -> str | None:
 
 def receptive_fields(context: Context) -> Iterator[Case]:
     """One sample, pixel or latent is changed: exactly the outputs that see it move (WS-CODEC-12,
-    WS-CODEC-6, WS-ENCODER-8)."""
+    WS-ENCODER-9, WS-CODEC-6, WS-ENCODER-8)."""
     for part in PARTS:
         for form, plan in (("stream", (1,) * WITHIN), ("offline", OFFLINE)):
             for place in ("first", "last", "middle"):
+                codec = ("WS-CODEC-12", "WS-CODEC-6")
                 yield Case(
                     name=f"{part}-{form}-{place}",
+                    clauses=codec if "codec" in part else ("WS-ENCODER-9", "WS-ENCODER-8"),
                     judge=partial(_receptive_field, context, part, plan, place),
                 )
 
@@ -178,7 +180,12 @@ def _check(
 
 CHECKS = (
     _check("long", ("WS-CODEC-5", "WS-ENCODER-8", "WS-PRESETS-1"), "C", long_runs),
-    _check("receptive-field", ("WS-CODEC-12", "WS-CODEC-6", "WS-ENCODER-8"), "A", receptive_fields),
+    _check(
+        "receptive-field",
+        ("WS-CODEC-12", "WS-ENCODER-9", "WS-CODEC-6", "WS-ENCODER-8"),
+        "A",
+        receptive_fields,
+    ),
     _check(
         "levels",
         ("WS-CODEC-5", "WS-ENCODER-5", "WS-CODEC-4", "WS-CODEC-7", "WS-CODEC-8", "WS-CODEC-9"),
