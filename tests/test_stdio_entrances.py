@@ -21,7 +21,7 @@ from conformance.verdicts import Verdict
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "ports"
 SERVER = f"{sys.executable} -m conformance.stdio_server"
 CODEC = ("port/honest", "codec/fresh-start", "codec/geometry")
-SESSION = ("port/honest", "session/interleaved")
+SESSION = ("port/honest", "lifecycle/ending", "session/outputs-are-final")
 
 
 @pytest.fixture(scope="module")
