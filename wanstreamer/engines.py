@@ -62,6 +62,8 @@ class ReferenceEngine:
         agent, self._state = session.step(
             self._model, self._config, self._state, user, noise, span=self._span
         )
+        if self._tracer is not None:
+            self._tracer.record(Kind.EMIT, agent.unit, time.monotonic_ns(), cause=self._cause)
         return [agent]
 
     def finish(self) -> list[AgentUnit]:
