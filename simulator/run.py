@@ -18,6 +18,7 @@ import numpy as np
 
 from simulator import faults
 from simulator.faults import FaultKind
+from simulator.policies import Cost
 from simulator.random_streams import Times
 from simulator.scenario import FaultSpec, Scenario
 from simulator.timeline import Timeline, cycle_ns
@@ -42,7 +43,8 @@ class Run:
     ``timeline``: of the timing model; None where faults or a policy change the course.
     ``model_side``, ``total``: latency of each response that came, int64 ns. ``cycle_ns``: of the
     slowest session. ``violations``: of the protocol's invariants and of the trace's. ``marks``:
-    states and faults that were reached, by name.
+    states and faults that were reached, by name. ``cost``: of the policy, over all sessions
+    (WS-FAULTS-10).
     """
 
     scenario: Scenario
@@ -53,6 +55,7 @@ class Run:
     violations: int
     marks: Mapping[str, int]
     trace_sha256: str
+    cost: Cost = attrs.field(factory=Cost)
 
 
 def rates_of(given: FaultSpec) -> dict[FaultKind, float]:
@@ -134,6 +137,7 @@ def disturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations:
         violations=violations,
         marks=report.marks,
         trace_sha256=report.trace_sha256,
+        cost=report.cost,
     )
 
 

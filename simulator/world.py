@@ -15,6 +15,7 @@ import attrs
 
 from simulator.faults import Schedule
 from simulator.network import Letter
+from simulator.policies import Cost
 from simulator.scenario import Scenario
 from simulator.world_digests import shards_of
 from simulator.world_judge import InvariantError, Judge
@@ -74,6 +75,16 @@ class WorldReport:
     def units(self) -> int:
         """Responses decoded in all sessions."""
         return sum(session.units for session in self.sessions)
+
+    @property
+    def cost(self) -> Cost:
+        """What the policy cost all sessions together (WS-FAULTS-10)."""
+        costs = [session.cost for session in self.sessions]
+        return Cost(
+            units_skipped=sum(cost.units_skipped for cost in costs),
+            frames_repeated=sum(cost.frames_repeated for cost in costs),
+            steps_lost=sum(cost.steps_lost for cost in costs),
+        )
 
 
 def run_world(setup: Setup, recorder: Recorder | None = None) -> WorldReport:
