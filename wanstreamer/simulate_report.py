@@ -36,7 +36,13 @@ def show(result: Run, console: Console) -> None:
     else:
         console.print(latency_table(result))
         reached = ", ".join(f"{name} {count}" for name, count in sorted(result.marks.items()))
-        console.print(f"policy {scenario.policy}; reached: {reached or 'nothing'}", highlight=False)
+        cost = result.cost
+        console.print(
+            f"policy {scenario.policy}: {cost.units_skipped} units skipped, {cost.frames_repeated} "
+            f"frames repeated, {cost.steps_lost} solver steps left out",
+            highlight=False,
+        )
+        console.print(f"reached: {reached or 'nothing'}", highlight=False)
     console.print(
         f"cycle {numbers.cycle_ms:g} ms (predicted {numbers.cycle_predicted_ms:g} ms), critical "
         f"path {numbers.critical_path_ms:g} ms, {numbers.deadline_misses} units later than "
