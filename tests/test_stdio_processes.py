@@ -27,7 +27,8 @@ PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 def running(numbers: Path) -> list[int]:
     """Those of the noted processes that still run; one that waits to be collected does not."""
-    return [n for n in map(int, numbers.read_text().split()) if state(n) not in ("", "Z")]
+    noted = numbers.read_text().split() if numbers.exists() else []
+    return [n for n in map(int, noted) if state(n) not in ("", "Z")]
 
 
 def state(number: int) -> str:
@@ -144,3 +145,25 @@ def test_patience_stretches_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(PATIENCE, text)
         with pytest.raises(ConfigError, match="a positive number"):
             limits()
+
+
+def test_the_limits_are_the_documented_ones() -> None:
+    """WS-STDIO-9: the table of ``docs/protocol.md`` says what the code does."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "protocol.md").read_text("utf-8")
+    given = Limits()
+    mib = 1 << 20
+    for row in (
+        f"| a line, either way | {given.line_bytes // mib} MiB |",
+        f"| a tensor file, and all files of one message | {given.file_bytes // mib:,} MiB |",
+        f"| the JSON of a tensor file | {given.header_bytes // mib} MiB |",
+        f"| tensors of one message; files in `out/` | {given.tensors:,} |",
+        f"| the reply to `hello` and to `load` | {given.slow_reply_s:g} s |",
+        f"| any other reply | {given.reply_s:g} s |",
+        f"| the end after `stop` | {given.end_s:g} s |",
+        f"| restarts in one run | {given.restarts}, of them {given.timeouts} after a time that",
+        f"| memory of all processes of the port together | {given.memory_share:.0%} of the",
+        f"| processes of the port | {given.processes} |",
+        f"| standard error that is kept | {given.log_bytes // mib} MiB |",
+    ):
+        assert row in page
+    assert given.files == given.tensors

@@ -65,8 +65,10 @@ def daemons_without_keeper(_: int) -> None:
     time.sleep(60)
 
 
-def stubborn(_: int) -> None:
+def stubborn(number: int) -> None:
     child(stays)
+    wait_for(1)
+    reply(number, ok={"tensors": {}})
     stays()
 
 

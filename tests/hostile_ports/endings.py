@@ -25,8 +25,9 @@ def closes(fd: int) -> None:
 
 
 def closes_stdin(number: int) -> None:
+    os.close(0)
     reply(number, ok={"tensors": {}})
-    closes(0)
+    time.sleep(60)
 
 
 def half(number: int) -> None:
