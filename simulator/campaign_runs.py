@@ -38,7 +38,7 @@ UNITS_MEAN: Final = SESSIONS * sum(UNITS) // len(UNITS)
 TEMPERS: Final = (1.0, 1.0, 1.0, 5.0)
 """Some runs are far worse than the rates say."""
 
-SAMPLE: Final = 40
+SAMPLE: Final = 100
 """Of so many runs one is traced, checked as a trace, and run again to the same digest."""
 
 
