@@ -194,7 +194,8 @@ def run(
         tell(_sum((failed,), (), clause))
         return Report.of(events)
     checks, todo = tuple(c.id for c in planned.checks), planned.todo
-    nothing = profile is None and all(c.profile is None for c in planned.checks)
+    everything = profile is None and clause is None
+    nothing = everything and all(c.profile is None for c in planned.checks)
     idle = nothing and any(c.profile is not None for c in selected)
     tell(port_introduced(planned.context.hello, checks, len(todo)))
     today = dt.datetime.now(dt.UTC).date()
