@@ -145,6 +145,8 @@ def _attends(dtype: DType) -> Iterator[Question]:
         "one-key-head": (4, 1, 3, 6, 8, 2.0),
         "ungrouped": (3, 3, 4, 11, 6, 2.0),
         "one-query": (2, 1, 1, 13, 2, 2.0),
+        # Past the tiles of fused kernels, and no multiple of them.
+        "long": (2, 1, 67, 131, 8, 2.0),
     }
     if dtype in ("float32", "float64"):
         families["peaked"] = (2, 2, 4, 6, 16, 30.0)
@@ -171,7 +173,12 @@ def _attends(dtype: DType) -> Iterator[Question]:
 
 
 def _swiglus(dtype: DType) -> Iterator[Question]:
-    for family, n, d, d_ff in (("odd", 5, 9, 13), ("narrow", 3, 7, 1), ("wide", 1, 12, 40)):
+    for family, n, d, d_ff in (
+        ("odd", 5, 9, 13),
+        ("narrow", 3, 7, 1),
+        ("wide", 3, 12, 40),
+        ("long", 2, 131, 67),
+    ):
         yield Question(
             family=family,
             clauses=("WS-BACKBONE-5",),

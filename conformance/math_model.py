@@ -149,12 +149,13 @@ def _responses(dtype: DType) -> Iterator[Question]:
     }
     tensors = _drawn("response", dtype, **shapes)
     arguments: dict[str, Any] = {**PATCH, "tau_dim": TAU_DIM}
-    for family, tau in (("noisy", 2 / 3), ("clean", 0.0), ("noise", 1.0)):
+    each = np.array([1.0, 0.9, 0.04, 0.5, 0.0, 1 / 3])
+    for family, tau in (("noisy", 2 / 3), ("clean", 0.0), ("noise", 1.0), ("own-tau", each)):
         yield Question(
             family=family,
             clauses=("WS-MODEL-3",),
             arguments={**arguments, "segment": "Z"},
-            tensors={**tensors, "tau": np.full(6, tau)},
+            tensors={**tensors, "tau": np.broadcast_to(tau, 6).copy()},
         )
     yield Question(
         family="identity",

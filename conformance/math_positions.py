@@ -106,6 +106,13 @@ def _rotations(dtype: DType) -> Iterator[Question]:
                 arguments=_arguments(head_dim, theta, sections),
                 tensors={"x": x, "positions": GRID.astype(np.int64)},
             )
+        x = drawn(f"rotate/{family}/far", (2, len(FAR), head_dim), dtype, 3.0)
+        yield Question(
+            family=f"{family}-far",
+            clauses=("WS-POSITIONS-5",),
+            arguments=_arguments(head_dim, theta, sections),
+            tensors={"x": x, "positions": FAR.astype(np.int64)},
+        )
 
 
 OPS: Final = (

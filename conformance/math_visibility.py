@@ -94,6 +94,10 @@ def _masks(_: DType) -> Iterator[Question]:
         yield _ask("WS-VISIBILITY-1", f"whole-lag{lag}", CELLS, CELLS, lag)
         text = table(session(without=("user_audio", "user_video"), user_tokens=[0, 3, 1]))[0]
         yield _ask("WS-VISIBILITY-1", f"padding-lag{lag}", text, text, lag)
+        # Slots that eight bits do not hold.
+        wide = table(session(patch_rows=16, patch_cols=16, user_tokens=[3, 2], noisy_tau=[1.0]))[0]
+        last = np.ascontiguousarray(wide[wide[:, 3] > 250])
+        yield _ask("WS-VISIBILITY-4", f"many-slots-lag{lag}", last, last, lag)
     # λ is all that tells the schedules apart.
     far = CELLS[CELLS[:, 0] == 1].copy()
     far[:, 0] = 100_000

@@ -33,10 +33,10 @@ class Variant(MathPort):
 
 
 class Halves(Variant):
-    """All four dtypes, each computed in itself."""
+    """bfloat16 and float16, each computed in itself."""
 
     name = "math-half-precision"
-    dtypes: tuple[DType, ...] = ("bfloat16", "float16", "float32", "float64")
+    dtypes: tuple[DType, ...] = ("bfloat16", "float16")
 
 
 class HalvesInSingle(Variant):
