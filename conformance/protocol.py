@@ -230,7 +230,8 @@ class Port(Protocol):
         ...
 
     def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        """Take one unit; answer zero or more units, in unit order: a pipeline answers later."""
+        """Take one unit; answer zero or more units, in unit order: a pipeline answers later, by no
+        more than two units (WS-LATENCY-8)."""
         ...
 
     def finish(self, session: str) -> Sequence[UnitOutput]:
