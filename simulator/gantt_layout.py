@@ -16,7 +16,7 @@ from spec import clock
 from spec.errors import ConfigError
 from spec.trace import Kind, TraceEvent
 
-LANES: Final = (
+LANES: Final[tuple[tuple[str, str], ...]] = (
     ("client", "user's unit"),
     ("client", "response"),
     ("thinker", "encode"),
