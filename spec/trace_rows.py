@@ -7,6 +7,7 @@ what is wrong. Both accept the same lines. Source: CHOICE (design §13).
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
@@ -58,6 +59,10 @@ def read_rows(stream: TextBlocks) -> Iterator[Row]:
     Raises:
         TraceError: as `spec.trace_reading.read_trace`; the message names the line.
     """
+    return itertools.chain.from_iterable(_row_blocks(stream))
+
+
+def _row_blocks(stream: TextBlocks) -> Iterator[Iterable[Row]]:
     number, known = 0, dict[str, Detail]()
     for block in _blocks(stream):
         text = block
@@ -66,7 +71,7 @@ def read_rows(stream: TextBlocks) -> Iterator[Row]:
             header_of_line(block[:end], 1)
             number, text = 1, block[end:]
         lines = text.count("\n")
-        yield from _fast(text, lines, known) or _strict(text, number + 1)
+        yield _fast(text, lines, known) or _strict(text, number + 1)
         number += lines
     if number == 0:
         header_of_line("", 1)
