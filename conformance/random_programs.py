@@ -26,10 +26,10 @@ from spec.presets import preset_named
 from spec.sizes import Schedule
 
 EXAMPLES: Final = 16
-MIN_ACTS: Final = 5
+MIN_ACTS: Final = 3
 MAX_ACTS: Final = 12
-MAX_SHRINKS: Final = 60
-"""Programs that are tried while shrinking; then the smallest so far is the answer."""
+MAX_SHRINKS: Final = 50
+"""Programs that are tried beyond that to make a failure smaller."""
 
 SESSIONS: Final = ("a", "b")
 MODALITIES: Final = (
@@ -135,15 +135,16 @@ def smallest_failure(
     drawn: st.SearchStrategy[Draw], judge: Callable[[list[Step]], str | None]
 ) -> tuple[list[Step], str] | None:
     """The smallest program found that ``judge`` faults, with what it said; None if none was."""
-    failures: list[str] = []
+    known: dict[str, str | None] = {}
 
     def fails(draw: Draw) -> bool:
-        if len(failures) > MAX_SHRINKS:
-            return False
-        reason = judge(program_of(draw))
-        if reason is not None:
-            failures.append(reason)
-        return reason is not None
+        program = program_of(draw)
+        key = to_json(program)
+        if key not in known:
+            if len(known) >= EXAMPLES + MAX_SHRINKS:
+                return False
+            known[key] = judge(program)
+        return known[key] is not None
 
     try:
         draw = find(
@@ -161,7 +162,7 @@ def smallest_failure(
     except NoSuchExample:
         return None
     program = program_of(draw)
-    return program, judge(program) or failures[-1]
+    return program, known[to_json(program)] or ""
 
 
 def to_json(program: Sequence[Step]) -> str:

@@ -9,7 +9,28 @@ from conformance.mutants import BENIGN
 
 NUMBERS = ("causality/padding", "session/modalities", "streaming/split-equals-single")
 ORDER = ("session/interleaved", "session/outputs-are-final", "session/refusals")
+FEW = ("session/noise-is-input", "lifecycle/ending")
 NEAREST = {
+    "float64-only": FEW,
+    "bfloat16-declared": FEW,
+    "float16-declared": FEW,
+    "answers-two-steps-later": ("session/outputs-are-final", "lifecycle/ending"),
+    "batched-sessions": ("session/fresh-start",),
+    "compiles-after-a-while": FEW,
+    "waits-for-all-sessions": ("session/refusals", "lifecycle/ending"),
+    "not-deterministic": ("session/repeatable", "session/outputs-are-final"),
+    "extra-features": ("port/honest",),
+    "arrays-in-column-order": ("session/outputs-are-final",),
+    "prefills-late": FEW,
+    "prefill-in-chunks": FEW,
+    "paged-cache": FEW,
+    "fused-attention": FEW,
+    "einsum-attention": FEW,
+    "wide-accumulators": FEW,
+    "mlp-channels-permuted": FEW,
+    "mlp-in-two-halves": FEW,
+    "rotation-by-complex-numbers": FEW,
+    "fused-solver-step": FEW,
     "youngest-key-first": NUMBERS,
     "attention-in-blocks": NUMBERS,
     "float64-inside": NUMBERS,
@@ -25,5 +46,6 @@ NEAREST = {
 def test_ws_conformance_15_variant_passes(name: str) -> None:
     report = judged(BENIGN[name].factory(), *NEAREST[name])
     assert report.failures() == ()
-    assert report.exit_status == 0
+    # Who does not claim to repeat itself may be too little to judge.
+    assert report.exit_status in ((0, 3) if name == "not-deterministic" else (0,))
     assert report.counts["pass"] > 0

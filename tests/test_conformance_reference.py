@@ -21,6 +21,20 @@ LEFT_TO_MAIN_JOB = {
     "session/presets",
     "session/noise-is-input",
     "positions/far-out",
+    "session/inputs",
+    "session/modalities",
+    "session/interleaved",
+    "session/fresh-start",
+    "session/probe",
+    "session/random",
+    "streaming/text",
+    "visibility/tokens",
+    "visibility/cache",
+    "lifecycle/reset",
+    "transfer/continues",
+    "transfer/contents",
+    "drift/long",
+    "drift/late",
 }
 
 

@@ -29,6 +29,7 @@ def register() -> None:
     from wanstreamer.check import check_command
     from wanstreamer.compare import compare_command, report_command
     from wanstreamer.plan import plan_command
+    from wanstreamer.probe import probe_command
     from wanstreamer.run import run_command
     from wanstreamer.simulate import simulate_command
     from wanstreamer.trace import trace_command
@@ -40,6 +41,7 @@ def register() -> None:
         compare_command,
         report_command,
         plan_command,
+        probe_command,
         simulate_command,
         trace_command,
         vectors_command,

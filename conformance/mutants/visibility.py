@@ -220,7 +220,7 @@ MUTANTS = (
     ),
     patched(
         "first-response-forgotten",
-        "WS-VISIBILITY-7",
+        "WS-STREAMING-2",
         "after unit 3 nobody sees the response of unit 0",
         (masks, "visible", first_response_forgotten),
     ),
