@@ -1,9 +1,11 @@
 """Writes `conformance/suite_facts.json`: what every conformant port executes at least.
 
+    python scripts/suite_facts.py          checks that are new, or that make fewer cases than before
+    python scripts/suite_facts.py --all    all of them, some minutes
+
 Runs the benign variants that can do least (no optional feature; a dtype in which fewer inputs
-exist) through the profiles they claim, which takes about a minute, and counts the cases that were
-executed; also what each check takes its expected numbers from. Run it after checks or their cases
-have changed.
+exist) through the profiles they claim and counts the cases that were executed; also what each check
+takes its expected numbers from. Run it after checks or their cases have changed.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from conformance import runner
+from conformance.case import Check
 from conformance.checks.registry import CHECKS
-from conformance.floors import ALL_CLAUSES, FILE
+from conformance.floors import ALL_CLAUSES, FILE, facts
 from conformance.math_case import Op
 from conformance.oracle import Oracle
 from conformance.rendering.files import put
@@ -44,14 +48,14 @@ class AskedOracle(Oracle):
         return super().__getattribute__(name)
 
 
-def measured() -> dict[str, Any]:
-    """The content of the file."""
+def measured(chosen: Sequence[Check]) -> dict[str, Any]:
+    """The rows of the ``chosen`` checks."""
     oracle = AskedOracle(resolve(runner.ORACLE))
     floors: dict[str, Counter[str]] = {}
-    oracles: dict[str, set[str]] = {check: set() for check in CHECKS}
+    oracles: dict[str, set[str]] = {check.id: set() for check in chosen}
     for port in LEAST:
         found: dict[str, Counter[str]] = {}
-        plan = runner.plan(resolve(port), oracle, tuple(CHECKS.values()), None, None)
+        plan = runner.plan(resolve(port), oracle, chosen, None, None)
         for number, (check, case) in enumerate(plan.todo, start=1):
             oracle.asked = False
             result = runner.judge(check, case, None, port)
@@ -67,13 +71,35 @@ def measured() -> dict[str, Any]:
         for check_id, counts in found.items():
             floors[check_id] = floors.get(check_id, counts) & counts
     return {
-        check: {
-            "oracle": "; ".join(sorted(oracles[check])),
-            "floors": dict(sorted(floors.get(check, Counter()).items())),
+        check.id: {
+            "oracle": "; ".join(sorted(oracles[check.id])),
+            "floors": dict(sorted(floors.get(check.id, Counter()).items())),
         }
-        for check in CHECKS
+        for check in chosen
     }
 
 
+def outdated() -> tuple[Check, ...]:
+    """Checks that are new, or that cannot reach their floor any more."""
+    oracle = Oracle(resolve(runner.ORACLE))
+    plan = runner.plan(resolve(LEAST[0]), oracle, tuple(CHECKS.values()), None, None)
+    made: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
+    for check, case in plan.todo:
+        made[check.id].update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+    return tuple(
+        check
+        for check in CHECKS.values()
+        if check.id not in facts() or Counter(facts()[check.id].floors) - made[check.id]
+    )
+
+
+def main() -> None:
+    chosen = tuple(CHECKS.values()) if "--all" in sys.argv[1:] else outdated()
+    new = measured(chosen) if chosen else {}
+    old = json.loads(FILE.read_text(encoding="utf-8"))
+    rows = {check: new.get(check) or old[check] for check in CHECKS}
+    put(FILE, json.dumps(rows, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    put(FILE, json.dumps(measured(), indent=1) + "\n")
+    main()
