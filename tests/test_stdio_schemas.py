@@ -227,3 +227,10 @@ def test_replies_of_both_sides_of_the_exchange() -> None:
     for reply, good in ((PERFORMER, True), (THINKER, True), (mixed, False), ({}, False)):
         wrong = problem("exchange", "reply", {"id": 1, "ok": {"replies": [reply]}})
         assert (wrong is None) == good
+
+
+def test_a_digest_ends_with_its_last_digit() -> None:
+    """WS-STDIO-4: Python's ``$`` would let a line break follow."""
+    for digest, good in (("0" * 64, True), ("0" * 64 + "\n", False), ("A" * 64, False)):
+        wrong = problem("load", "reply", {"id": 1, "ok": {"digest": digest}})
+        assert (wrong is None) == good
