@@ -24,7 +24,7 @@ PASS, FAIL = Verdict.PASS, Verdict.FAIL
 
 
 def written(folder: Path, *verdicts: Verdict, port: str = "p") -> Path:
-    """A report of cases a, b, ... of clauses WS-A-1, WS-B-1, ..."""
+    """A report of cases a, b, ... of a clause each."""
     cases = tuple(
         CaseResult(id=f"x/y:{name}", clause=f"WS-{name.upper()}-1", verdict=verdict, detail=name)
         for name, verdict in zip("abcdef", verdicts, strict=False)
