@@ -23,7 +23,7 @@ FOREIGN: Final = 15
 """Tag of what nobody made: a tampered digest."""
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=64)
 def digest(tag: int, session: int, unit: int, shard: int = 0, epoch: int = 0) -> str:
     """64 hex digits, another text for every other argument (WS-EXCHANGE-3)."""
     return f"{tag:08x}{session:08x}{unit + 1:016x}{shard:016x}{epoch:016x}"

@@ -234,7 +234,7 @@ def slice_digest(parts: Iterable[Part]) -> str:
     return _slice_digest(tuple(parts))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _slice_digest(parts: tuple[Part, ...]) -> str:
     # Remembered for the newest slices: in a simulation both sides ask for the same.
     keys = sorted((*part.layers, *part.heads, part.digest) for part in parts)
