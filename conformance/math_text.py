@@ -49,7 +49,10 @@ def chosen(a: Arguments, logits: Array) -> tuple[Array, Array]:
 
 def candidates(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
     ids, p = chosen(a, t["logits"])
-    return {**exact(ids=ids), "p": Near(value=p, ulp=64.0 + len(t["logits"]), dtype="float64")}
+    # Division by the temperature is off by half an ulp of the exponent, as 1 / T times is by more.
+    size = p * (1 - np.log(p.clip(min=1e-300)))
+    near = Near(value=p, ulp=16.0 + len(t["logits"]), scale=size, dtype="float64")
+    return {**exact(ids=ids), "p": near}
 
 
 def draw(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:

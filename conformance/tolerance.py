@@ -2,7 +2,8 @@
 
 A clause names its class; a port never chooses. Class A is bit-exact. Class B bounds each element
 in units in the last place. Class C bounds the error against float64 truth by that of the
-same-dtype naive reference; class D bounds its growth over long sessions. Source: CHOICE (design §12).
+same-dtype naive reference; class D bounds its growth over long sessions. Source: CHOICE (design
+§12).
 """
 
 from __future__ import annotations
@@ -222,7 +223,8 @@ def drifts(
     ratio = 2.0 * EPS["float64"] / EPS["float32"] if dtype == "float64" else 1.0
     floor = FLOOR_ULP * EPS[dtype] * float(scale.max())
     worst_rms = worst_max = 0.0
-    errors, budgets = [], []
+    errors: list[float] = []
+    budgets: list[float] = []
     reason: str | None = None
     for start in range(0, len(truth), window):
         part = slice(start, start + window)

@@ -17,10 +17,12 @@ from conformance.mutants.math_port import MathPort
 from conformance.mutants.patching import Benign, Patch
 from conformance.protocol import Array, DType, Hello, MathRequest, Unsupported, wire_dtype
 from conformance.tolerance import SMALLEST
-from reference import causal_blocks, flow, guidance, rms_norm, rotary
+from reference import causal_blocks, flow, guidance, rms_norm, rotary, sampling
 from reference.latent_norm import LatentNorm
 from reference.per_modality import each
 from reference.units import Latents
+
+CANDIDATES = sampling.candidates
 
 
 class Variant(MathPort):
@@ -218,6 +220,13 @@ def by_logarithm(backbone: Any) -> Tensor:
     return torch.exp(-i * (2 * np.log(backbone.rope_theta) / backbone.head_dim))
 
 
+def times_the_inverse(logits: Tensor, rule: Any) -> tuple[Tensor, Tensor]:
+    """Logits are multiplied by 1 / T, the largest one is not taken off first."""
+    ids, _ = CANDIDATES(logits, rule)
+    p = torch.softmax(logits.double()[ids] * (1 / rule.temperature), dim=0)
+    return ids, p
+
+
 class OtherSpelling(Variant):
     """Formulas written in other ways that round elsewhere."""
 
@@ -227,6 +236,7 @@ class OtherSpelling(Variant):
         (causal_blocks.SiLU, "whole", by_powers_of_two),
         (flow, "tau_features", reduced_first),
         (rotary, "inverse_frequencies", by_logarithm),
+        (sampling, "candidates", times_the_inverse),
     )
 
 
