@@ -98,7 +98,7 @@ def rows() -> tuple[Row, ...]:
             code=tuple(code.get(clause_id, ())),
             checks=(checks := checks_of(clause_id)),
             mutants=tuple(n for n, row in kill_table().items() if clause_id in row.killed_by),
-            oracles=tuple(sorted({facts()[c].oracle for c in checks if c in facts()})),
+            oracles=tuple(sorted({facts()[c].oracle for c in checks if c in facts()} - {""})),
             exempt=exempt_reason(clause_id),
         )
         for clause_id, clause in registry().items()

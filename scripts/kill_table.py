@@ -95,9 +95,9 @@ def fill(table: Table) -> None:
             if not exempt_reason(clause)
             and (names := [n for n, row in table.items() if topic(row["clause"]) == topic(clause)])
         }
-        for future in as_completed(others):
-            name, found = future.result()
-            enter(table, name, found, f"{others[future]} finds {name or 'none of its topic'}")
+        for other in as_completed(others):
+            name, found = other.result()
+            enter(table, name, found, f"{others[other]} finds {name or 'none of its topic'}")
 
 
 def enter(table: Table, name: str, found: dict[str, str], says: str) -> None:

@@ -82,7 +82,7 @@ def test_a_cut_off_run_is_told_by_the_report_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = events.run_started("p", None, None)
-    lines = [first, events.CaseStarted(id="a/b:c")]
+    lines: list[events.Event] = [first, events.CaseStarted(id="a/b:c")]
     (tmp_path / events.LOG).write_text("".join(events.as_line(e) + "\n" for e in lines))
     assert status_of(["report", str(tmp_path)]) == 3
     assert "cut off in a/b:c" in capsys.readouterr().out
