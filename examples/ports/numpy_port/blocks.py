@@ -24,8 +24,8 @@ class Conv:
     def __init__(
         self, name: str, dtype: str, out: int, into: int, kernel: Sequence[int], stride: int = 1
     ) -> None:
-        self.w = weight(f"{name}.weight", (out, into, *kernel)).astype(dtype)
-        self.bias = weight(f"{name}.bias", (out,)).astype(dtype)
+        self.w = weight(f"{name}.weight", (out, into, *kernel)).astype(dtype, copy=False)
+        self.bias = weight(f"{name}.bias", (out,)).astype(dtype, copy=False)
         self.kernel, self.stride = tuple(kernel), stride
         self.past: Array | None = None
 
@@ -48,7 +48,7 @@ class Conv:
 
 def norm(name: str, dtype: str, channels: int) -> Layer:
     """weight · x / sqrt(mean over channels of x² + 1e-6), point by point."""
-    w = weight(f"{name}.weight", (channels,)).astype(dtype)
+    w = weight(f"{name}.weight", (channels,)).astype(dtype, copy=False)
 
     def call(x: Array) -> Array:
         mean_square = np.mean(x * x, axis=0, keepdims=True)

@@ -7,29 +7,12 @@ that the protocol has instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from blocks import Array, Conv, Layer, chain, norm, residual, silu, space_to_depth, upsample
 from numpy.lib.stride_tricks import sliding_window_view
+from presets import PRESETS, Preset
 from recipe import weight
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "video": {"latents": 5, "channels": (12, 18, 22), "patch": 3, "frame": (96, 144)},
-        "audio": {"latents": 7, "channels": (6, 10, 14, 18, 22), "strides": (5, 6, 4, 8)},
-        "heard": {"mels": 20, "window": 400, "hop": 160, "channels": 26},
-        "seen": (12, 16, 20),
-    },
-    "tiny-bare": {
-        "video": {"latents": 4, "channels": (6, 8, 10), "patch": 1, "frame": (32, 48)},
-        "audio": {"latents": 3, "channels": (4, 6, 8, 8, 10), "strides": (8, 5, 4, 6)},
-        "heard": {"mels": 12, "window": 480, "hop": 320, "channels": 14},
-        "seen": (4, 6, 8),
-    },
-}
-PRESETS["tiny-lag0"] = PRESETS["tiny"]
-"""Sizes from ``spec/presets.py``: they are part of the specification."""
 
 
 def trunk(name: str, dtype: str, widths: tuple[int, ...]) -> Layer:
@@ -54,23 +37,22 @@ def statistics(name: str, dtype: str, latents: int, axes: int) -> tuple[Array, A
     return mean.astype(dtype).reshape(shape), std.astype(dtype).reshape(shape)
 
 
-def video_encode(sizes: dict[str, Any], dtype: str) -> Layer:
+def video_encode(p: Preset, dtype: str) -> Layer:
     """Frames to normalised latents; the second half of the head is the log-variance."""
-    video, name = sizes["video"], "video_codec.encoder"
-    mean, std = statistics("video_codec", dtype, video["latents"], 3)
-    head = Conv(f"{name}.head", dtype, 2 * video["latents"], video["channels"][2], (3, 3, 3))
-    moments = chain(trunk(name, dtype, video["channels"]), silu, head)
-    return lambda x: (moments(x)[: video["latents"]] - mean) / std
+    name = "video_codec.encoder"
+    mean, std = statistics("video_codec", dtype, p.video_latents, 3)
+    head = Conv(f"{name}.head", dtype, 2 * p.video_latents, p.video_channels[2], (3, 3, 3))
+    moments = chain(trunk(name, dtype, p.video_channels), silu, head)
+    return lambda x: (moments(x)[: p.video_latents] - mean) / std
 
 
-def video_decode(sizes: dict[str, Any], dtype: str) -> Layer:
+def video_decode(p: Preset, dtype: str) -> Layer:
     """Normalised latents to frames."""
-    video, name = sizes["video"], "video_codec.decoder"
-    c0, c1, c2 = video["channels"]
-    mean, std = statistics("video_codec", dtype, video["latents"], 3)
+    name, (c0, c1, c2) = "video_codec.decoder", p.video_channels
+    mean, std = statistics("video_codec", dtype, p.video_latents, 3)
     return chain(
         lambda z: z * std + mean,
-        Conv(f"{name}.stem", dtype, c2, video["latents"], (3, 3, 3)),
+        Conv(f"{name}.stem", dtype, c2, p.video_latents, (3, 3, 3)),
         residual(f"{name}.residual2", dtype, c2, 3),
         Conv(f"{name}.up2", dtype, 8 * c1, c2, (3, 3, 3)),
         lambda x: upsample(x, 2, 2),
@@ -84,13 +66,12 @@ def video_decode(sizes: dict[str, Any], dtype: str) -> Layer:
     )
 
 
-def audio_encode(sizes: dict[str, Any], dtype: str) -> Layer:
+def audio_encode(p: Preset, dtype: str) -> Layer:
     """A waveform [1, T] to normalised latents (WS-CODEC-9)."""
-    audio, name = sizes["audio"], "audio_codec.encoder"
-    c, latents = audio["channels"], audio["latents"]
+    name, c, latents = "audio_codec.encoder", p.audio_channels, p.audio_latents
     mean, std = statistics("audio_codec", dtype, latents, 1)
     layers: list[Layer] = [Conv(f"{name}.stem", dtype, c[0], 1, (7,))]
-    for i, s in enumerate(audio["strides"]):
+    for i, s in enumerate(p.audio_strides):
         layers.append(Conv(f"{name}.down{i}", dtype, c[i + 1], c[i], (2 * s,), s))
         layers.append(residual(f"{name}.residual{i}", dtype, c[i + 1], 1))
     head = Conv(f"{name}.head", dtype, 2 * latents, c[-1], (3,))
@@ -98,12 +79,11 @@ def audio_encode(sizes: dict[str, Any], dtype: str) -> Layer:
     return lambda x: (moments(x)[:latents] - mean) / std
 
 
-def audio_decode(sizes: dict[str, Any], dtype: str) -> Layer:
+def audio_decode(p: Preset, dtype: str) -> Layer:
     """Normalised latents to a waveform [1, T]."""
-    audio, name = sizes["audio"], "audio_codec.decoder"
-    c, strides = audio["channels"], audio["strides"]
-    mean, std = statistics("audio_codec", dtype, audio["latents"], 1)
-    layers: list[Layer] = [Conv(f"{name}.stem", dtype, c[-1], audio["latents"], (3,))]
+    name, c, strides = "audio_codec.decoder", p.audio_channels, p.audio_strides
+    mean, std = statistics("audio_codec", dtype, p.audio_latents, 1)
+    layers: list[Layer] = [Conv(f"{name}.stem", dtype, c[-1], p.audio_latents, (3,))]
     for i in reversed(range(len(strides))):
         layers.append(residual(f"{name}.residual{i}", dtype, c[i + 1], 1))
         layers.append(Conv(f"{name}.up{i}", dtype, strides[i] * c[i], c[i + 1], (3,)))
@@ -112,9 +92,9 @@ def audio_decode(sizes: dict[str, Any], dtype: str) -> Layer:
     return chain(lambda z: z * std + mean, *layers, norm(f"{name}.norm", dtype, c[0]), silu, head)
 
 
-def log_mel(sizes: dict[str, Any], dtype: str) -> Layer:
+def log_mel(p: Preset, dtype: str) -> Layer:
     """Samples [1, T] at 16 kHz to [mels, T/hop] (WS-ENCODER-2 to WS-ENCODER-5)."""
-    mels, window, hop = sizes["mels"], sizes["window"], sizes["hop"]
+    mels, window, hop = p.mels, p.window, p.hop
     n = np.arange(window)
     hann = (0.5 - 0.5 * np.cos(2 * np.pi * n / window)).astype(dtype)
     top = 2595 * np.log10(1 + 8000 / 700)
@@ -138,13 +118,12 @@ def log_mel(sizes: dict[str, Any], dtype: str) -> Layer:
     return call
 
 
-def hear(sizes: dict[str, Any], dtype: str) -> Layer:
+def hear(p: Preset, dtype: str) -> Layer:
     """The user's samples to one feature vector a tick (WS-ENCODER-6)."""
-    heard, name = sizes["heard"], "audio_encoder.trunk"
-    c, f = heard["channels"], 640 // heard["hop"]
+    name, c, f = "audio_encoder.trunk", p.heard_channels, 640 // p.hop
     return chain(
-        log_mel(heard, dtype),
-        Conv(f"{name}.stem", dtype, c, heard["mels"], (3,)),
+        log_mel(p, dtype),
+        Conv(f"{name}.stem", dtype, c, p.mels, (3,)),
         silu,
         Conv(f"{name}.down", dtype, c, c, (2 * f,), f),
         residual(f"{name}.residual", dtype, c, 1),
@@ -152,14 +131,14 @@ def hear(sizes: dict[str, Any], dtype: str) -> Layer:
     )
 
 
-def see(sizes: dict[str, Any], dtype: str) -> Layer:
+def see(p: Preset, dtype: str) -> Layer:
     """The user's frames to the tokens of each unit, [features, tokens] (WS-ENCODER-7)."""
-    grid, p = trunk("video_encoder.trunk", dtype, sizes["seen"]), sizes["video"]["patch"]
+    grid, side = trunk("video_encoder.trunk", dtype, p.seen_channels), p.patch
 
     def call(x: Array) -> Array:
         c, t, h, w = (y := grid(x)).shape
-        patches = y.reshape(c, t, h // p, p, w // p, p).transpose(1, 2, 4, 0, 3, 5)
-        return patches.reshape(-1, c * p * p).T
+        patches = y.reshape(c, t, h // side, side, w // side, side).transpose(1, 2, 4, 0, 3, 5)
+        return patches.reshape(-1, c * side * side).T
 
     return call
 
@@ -172,7 +151,7 @@ def _mono(x: Array) -> Array:
     return x[None]
 
 
-Part = tuple[Callable[[dict[str, Any], str], Layer], Callable[[Array], Array], int]
+Part = tuple[Callable[[Preset, str], Layer], Callable[[Array], Array], int]
 PARTS: dict[str, Part] = {
     "video_codec.encode": (video_encode, _time_first, 4),
     "video_codec.decode": (video_decode, _time_first, 1),
