@@ -123,7 +123,7 @@ class Session:
             if keep:
                 rows.extend(block)
                 hidden = np.concatenate((hidden, mine), axis=1)
-            return mine[-1]
+            return np.asarray(mine[-1])
 
         prefill = prefill_rows(layout)
         said = run(prefill, _at(place, "prompt", -1, len(prefill), 1))[-1]

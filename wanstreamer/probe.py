@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from conformance.guard import PortFault
 from conformance.probe_table import PointResult, compare
-from conformance.protocol import DTYPES, DType, Unsupported
+from conformance.protocol import DTYPES, Unsupported
 from conformance.resolve import resolve
 from conformance.runner import ORACLE
 from spec.errors import ConfigError, PortError
@@ -47,7 +47,7 @@ def probe_command(
             preset,
             cast("Schedule", chosen),
             unit,
-            cast("DType", dtype),
+            dtype,
         )
     except Unsupported as unsupported:
         raise PortError(f"port {port}", f"no {unsupported.feature}", "a port with probe") from None

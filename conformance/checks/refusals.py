@@ -38,7 +38,7 @@ def _one(array: Any, value: float) -> Any:
 
 BAD_UNITS: Final[dict[str, Spoil]] = {
     "short-audio": lambda u: attrs.evolve(u, audio=_of(u.audio)[:-1]),
-    "long-audio": lambda u: attrs.evolve(u, audio=np.concatenate((_of(u.audio), u.audio[:1]))),
+    "long-audio": lambda u: attrs.evolve(u, audio=np.concatenate((_of(u.audio), _of(u.audio)[:1]))),
     "transposed-video": lambda u: attrs.evolve(u, video=_of(u.video).swapaxes(2, 3)),
     "channels-last-video": lambda u: attrs.evolve(u, video=np.moveaxis(_of(u.video), 1, 3)),
     "three-frames": lambda u: attrs.evolve(u, video=_of(u.video)[:3]),

@@ -123,9 +123,7 @@ def _prompt_seen(context: Context, index: int) -> str | None:
 def noise_is_input(context: Context) -> Iterator[Case]:
     """All noise comes in as a tensor: same noise, same bits; none at all is fine (WS-FLOW-7)."""
     for schedule in ("overlapped", "sequential"):
-        script = base(
-            BARE, cast("Schedule", schedule), context.dtype, units=SHORT, forced=True, seed=2
-        )
+        script = base(BARE, schedule, context.dtype, units=SHORT, forced=True, seed=2)
         yield Case(name=f"same-noise-same-bits-{schedule}", judge=partial(_same, context, script))
     for name in ("zero", "constant", "loud"):
         script = fed(context, [{"noise": name}] * SHORT)
@@ -244,7 +242,7 @@ def repeatable(context: Context) -> Iterator[Case]:
             script = base(preset, "overlapped", context.dtype, units=SHORT)
             yield Case(
                 name=f"{preset}-{form}",
-                judge=partial(_repeatable, context, script, cast("Form", form)),
+                judge=partial(_repeatable, context, script, form),
             )
 
 

@@ -124,18 +124,18 @@ def _tokens(context: Context, schedule: Schedule, place: Place) -> str | None:
                     "audio_latents",
                     a.audio_latents,
                     b.audio_latents,
-                    heard[0][-1].any(),
-                    heard[1].any(),
+                    bool(heard[0][-1].any()),
+                    bool(heard[1].any()),
                 ),
                 (
                     "video_latents",
                     a.video_latents,
                     b.video_latents,
-                    shown[0][-1].any(),
-                    shown[1].any(),
+                    bool(shown[0][-1].any()),
+                    bool(shown[1].any()),
                 ),
-                ("audio", a.audio, b.audio, any(x.any() for x in heard[0]), heard[1].any()),
-                ("video", a.video, b.video, any(x.any() for x in shown[0]), shown[1].any()),
+                ("audio", a.audio, b.audio, any(x.any() for x in heard[0]), bool(heard[1].any())),
+                ("video", a.video, b.video, any(x.any() for x in shown[0]), bool(shown[1].any())),
             ]
             for name, x, y, allowed, wanted in parts:
                 moved = not same_bits(x, y)

@@ -255,10 +255,10 @@ class Jittered(ReferencePort):
         return [
             attrs.evolve(
                 output,
-                **{
-                    name: self._jittered(getattr(output, name))
-                    for name in ("audio_latents", "video_latents", "audio", "video")
-                },
+                audio_latents=self._jittered(output.audio_latents),
+                video_latents=self._jittered(output.video_latents),
+                audio=self._jittered(output.audio),
+                video=self._jittered(output.video),
             )
             for output in super().step(session_id, unit)
         ]
@@ -283,10 +283,10 @@ class OtherMemory(ReferencePort):
         return [
             attrs.evolve(
                 output,
-                **{
-                    name: _view(getattr(output, name))
-                    for name in ("logits", "audio_latents", "video_latents", "audio", "video")
-                },
+                audio_latents=_view(output.audio_latents),
+                video_latents=_view(output.video_latents),
+                audio=_view(output.audio),
+                video=_view(output.video),
             )
             for output in super().step(session_id, unit)
         ]
