@@ -6,10 +6,11 @@ import pytest
 from port_judging import assert_killed
 
 from conformance.math_ops import OPS, questions
-from conformance.mutants import math_bytes, math_numbers, math_tables
+from conformance.mutants import math_bytes, math_numbers, math_signals, math_tables
 from conformance.mutants.patching import Mutant
 
-MUTANTS = (*math_tables.MUTANTS, *math_numbers.MUTANTS, *math_bytes.MUTANTS)
+MODULES = (math_tables, math_numbers, math_signals, math_bytes)
+MUTANTS = tuple(mutant for module in MODULES for mutant in module.MUTANTS)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)

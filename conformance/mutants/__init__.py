@@ -19,6 +19,7 @@ from conformance.mutants import (
     math_benign,
     math_bytes,
     math_numbers,
+    math_signals,
     math_tables,
     response,
     session,
@@ -31,6 +32,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     for module in (
         math_tables,
         math_numbers,
+        math_signals,
         math_bytes,
         visibility,
         backbone,
