@@ -9,7 +9,9 @@ from conformance.mutants import (
     backbone,
     benign,
     benign_arithmetic,
+    benign_dtypes,
     benign_sessions,
+    between,
     codec,
     codec_memory,
     exchange,
@@ -42,6 +44,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         session,
         late,
         lifecycle,
+        between,
         exchange,
         latency,
     )
@@ -51,7 +54,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
 
 BENIGN: Final[Mapping[str, Benign]] = {
     variant.name: variant
-    for module in (math_benign, benign, benign_sessions, benign_arithmetic)
+    for module in (math_benign, benign, benign_sessions, benign_dtypes, benign_arithmetic)
     for variant in module.VARIANTS
 }
 """Every harmless variant by name (WS-CONFORMANCE-15)."""
