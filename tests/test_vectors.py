@@ -97,6 +97,16 @@ def test_ws_vectors_5_nothing_answered_is_inconclusive(folder: Path) -> None:
     assert report.exit_status == 3
 
 
+def test_ws_vectors_5_the_command_leaves_the_same_reports_as_a_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    vectors.answer(folder, ReferencePort())
+    out = tmp_path / "report"
+    assert status_of(["vectors", "judge", str(folder), "--report", str(out)]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"log.ndjson", "report.json", "report.html", "junit.xml", "summary.md"} <= names
+
+
 def test_ws_vectors_5_one_case_not_answered(folder: Path) -> None:
     vectors.answer(folder, ReferencePort())
     shutil.rmtree(next((folder / "cases").glob("*-exchange")) / ACTUAL)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from conformance.events import LOG, LogFile
 from conformance.files import vectors
 from conformance.files.judging import report_of
 from conformance.files.manifest import Selection, read_manifest
@@ -76,9 +77,12 @@ def answer_command(folder: Path, port: str) -> int:
 @click.option("--json", "in_json", is_flag=True, help="One JSON object on stdout.")
 def judge_command(folder: Path, report_dir: Path | None, in_json: bool) -> int:
     """Judge the answers in a folder; exit status as for `wanstreamer check`. No port is run."""
-    report = report_of(folder)
-    if report_dir is not None:
+    if report_dir is None:
+        report = report_of(folder)
+    else:
         reports.clear(report_dir)
+        with LogFile(report_dir / LOG) as log:
+            report = report_of(folder, log)
         reports.write(report, report_dir)
     if in_json:
         click.echo(json.dumps(as_json(report)))

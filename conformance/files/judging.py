@@ -7,6 +7,7 @@ from pathlib import Path
 from conformance.events import (
     CaseJudged,
     Event,
+    Listener,
     RunEnded,
     port_introduced,
     run_started,
@@ -18,8 +19,11 @@ from conformance.report import Report, counted
 from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few
 
 
-def report_of(folder: Path) -> Report:
+def report_of(folder: Path, listener: Listener | None = None) -> Report:
     """What ``vectors judge`` says of ``folder`` (WS-VECTORS-5).
+
+    Args:
+        listener: told every event, for the log (WS-CONFORMANCE-19).
 
     Raises:
         VectorError: the folder is not as it was written.
@@ -48,6 +52,9 @@ def report_of(folder: Path) -> Report:
             reasons=reasons,
         )
     )
+    if listener is not None:
+        for event in events:
+            listener(event)
     return Report.of(events)
 
 
