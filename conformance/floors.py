@@ -2,7 +2,8 @@
 
 `suite_facts.json` is written by ``scripts/suite_facts.py`` out of a run of the port with the fewest
 optional features: a conformant port can execute no less. For each check it holds ``floors``, the
-cases executed in all ("*") and about each clause, and ``oracle``, what its expected numbers are.
+cases executed in all ("*") and about each clause, ``made``, the cases there were then, and
+``oracle``, what its expected numbers are.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ ALL_CLAUSES: Final = "*"
 
 @attrs.frozen(kw_only=True)
 class CheckFacts:
-    """What is known of one check. ``floors`` by clause, ``"*"`` for a run without ``--clause``."""
+    """What is known of one check. ``floors`` by clause, ``"*"`` for a run without ``--clause``;
+    they are those of a check that makes ``made`` cases, and of no other."""
 
     oracle: str
+    made: int
     floors: Mapping[str, int]
 
 

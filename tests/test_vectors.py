@@ -24,7 +24,9 @@ from conformance.report import Report
 from conformance.resolve import resolve
 from conformance.verdicts import Verdict
 from spec.errors import VectorError
-from wanstreamer.cli import status_of
+from wanstreamer.cli import register, status_of
+
+register()
 
 SMALL = Selection(
     cases=(
@@ -182,9 +184,14 @@ def test_ws_vectors_3_half_a_folder_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", ["{", "[]", '{"format": "wanstreamer-vectors", "version": 99}'])
-def test_ws_vectors_3_a_bad_manifest_is_one_line(folder: Path, bad: str) -> None:
+def test_ws_vectors_3_a_bad_manifest_is_one_line(
+    folder: Path, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / MANIFEST).write_text(bad)
     assert status_of(["vectors", "judge", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert MANIFEST in said
 
 
 def test_ws_vectors_3_nothing_is_overwritten(written: Path) -> None:
