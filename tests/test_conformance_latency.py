@@ -92,7 +92,7 @@ PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
         (Mute({100: 400, 200: 400}), OPEN, PASS),
         (Mute(dict.fromkeys(range(0, 299, 30), 400)), FAIL, PASS),
     ],
-    ids=str,
+    ids=range(10),
 )
 def test_ws_latency_7_and_8_by_the_clock(port: Port, deadlines: Verdict, backlog: Verdict) -> None:
     assert verdicts(port) == {"latency/deadlines": deadlines, "latency/backlog": backlog}
