@@ -16,7 +16,7 @@ from conformance.ports.reference import ReferencePort
 
 PORT = Path(__file__).parent.parent / "examples" / "ports" / "numpy_port"
 CHOSEN = Selection(
-    profiles=("codec",),
+    profiles=("codec", "session"),
     dtypes=("float32", "float64"),
     cases=(
         "port/honest:*",
@@ -26,6 +26,9 @@ CHOSEN = Selection(
         "codec/receptive-field:*-stream-last",
         "codec/levels:video_*silence",
         "codec/refusals:*",
+        "session/presets:tiny-bare",
+        "session/refusals:unit-*",
+        "lifecycle/reset:reset-of-another",
     ),
 )
 
