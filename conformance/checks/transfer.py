@@ -77,7 +77,10 @@ def transfer(context: Context) -> Iterator[Case]:
     (WS-CONFORMANCE-17)."""
     for name, program in transfers(context).items():
         yield Case(name=f"{name}-numbers", judge=partial(_played, context, program))
-        yield Case(name=name, judge=partial(_as_went_on, context, program))
+        if name != "source-still-open":
+            # Bits are compared only where the port has as many sessions open in both: one that
+            # batches them rounds otherwise.
+            yield Case(name=name, judge=partial(_as_went_on, context, program))
     for schedule in LAG_OF_SCHEDULE:
         for count in (0, 1, 2):
             yield Case(
