@@ -54,12 +54,13 @@ class Port:
         }
 
     def reply(self, request: Json) -> Json:
-        """The reply without tensors written."""
+        """The reply to one request, arrays and all; what does not fit is refused."""
         command = request["command"]
         if command not in self.commands:
             outcome: Json = {"unsupported": {"feature": command}}
         else:
             try:
+                known("weights", request.get("weights", "recipe"), ["recipe"])
                 outcome = {"ok": self.commands[command](request)}
             except Refused as refused:
                 outcome = {"error": {"kind": "refused", "message": str(refused)}}

@@ -108,11 +108,8 @@ class Transformer:
             x = x + seen @ layer["self_attn.o_proj.weight"].T
             inside = rms_norm(x, layer["post_attention_layernorm.weight"], eps)
             gate = silu(inside @ layer["mlp.gate_proj.weight"].T)
-            x = (
-                x
-                + (gate * (inside @ layer["mlp.up_proj.weight"].T))
-                @ layer["mlp.down_proj.weight"].T
-            )
+            inside = gate * (inside @ layer["mlp.up_proj.weight"].T)
+            x = x + inside @ layer["mlp.down_proj.weight"].T
         return rms_norm(x, self.norm, eps), made
 
     def _projected(self, x: Array, layer: dict[str, Array]) -> list[Array]:
