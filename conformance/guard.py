@@ -104,8 +104,9 @@ class Guard:
         _require(isinstance(state, KvExport), "export_kv", f"a {type(state).__name__}")
         _require(bool(state.roles), "export_kv", "no cache at all")
         request = self._requests.get(session)
-        for role, entries in state.roles.items() if request is not None else ():
-            _check_entries(f"export_kv: {role}", request, entries)
+        if request is not None:
+            for role, entries in state.roles.items():
+                _check_entries(f"export_kv: {role}", request, entries)
         return state
 
     def import_kv(self, session: str, state: KvExport) -> None:
@@ -142,8 +143,9 @@ class Guard:
     ) -> tuple[UnitOutput, ...]:
         request = self._requests.get(session)
         # An answer for a session that is closed is judged by whoever asked.
-        for output in outputs if request is not None else ():
-            _check_output(where, request, output)
+        if request is not None:
+            for output in outputs:
+                _check_output(where, request, output)
         return outputs
 
 

@@ -185,12 +185,12 @@ def touched(script: Script, place: Place) -> Script:
     }
 
     def change(unit: UnitInput) -> UnitInput:
-        value = getattr(unit, place.site)
-        if isinstance(value, tuple):
-            return attrs.evolve(unit, **{place.site: _other_id(value, i)})
-        new = value.copy()
-        new[where[place.site]] += 0.5
-        return attrs.evolve(unit, **{place.site: sealed(new)})
+        value: Any = getattr(unit, place.site)
+        new: Any = _other_id(value, i) if isinstance(value, tuple) else value.copy()
+        if not isinstance(value, tuple):
+            new[where[place.site]] += 0.5
+            new = sealed(new)
+        return attrs.evolve(unit, **{place.site: new})
 
     return replace(script, k, change)
 

@@ -16,7 +16,6 @@ from conformance.protocol import Array, CodecRequest, DType, LoadRequest, Port
 from conformance.recording import Form, Recorder, Recording, Script
 from conformance.wire import digest
 
-
 SHORT: Final = 6
 SHORT_PROMPT: Final = 32
 """A session of so many units, with such a prompt, has two naive forms; the offline form of a longer

@@ -172,8 +172,8 @@ class LoadRequest:
 class MathRequest:
     """One formula of the specification on given numbers (WS-CONFORMANCE-16).
 
-    ``op`` is a name of `conformance.math_ops.OPS`; ``arguments`` are plain values, ``tensors`` the
-    named arrays it works on, in the wire form of ``dtype``.
+    ``op`` is a name of `conformance.formulas.ops.OPS`; ``arguments`` are plain values, ``tensors``
+    the named arrays it works on, in the wire form of ``dtype``.
     """
 
     op: str

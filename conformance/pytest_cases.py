@@ -8,10 +8,11 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from conformance import runner, waivers
+from conformance import runner
 from conformance.guard import PortFault
 from conformance.oracle import Oracle
 from conformance.protocol import Refusal, Unsupported
+from conformance.reporting import waivers
 from conformance.resolve import resolve
 from conformance.verdicts import CaseResult
 from spec.errors import ConfigError, PortError

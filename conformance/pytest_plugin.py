@@ -92,7 +92,7 @@ class NotConformantError(Exception):
     """A case that speaks against the port, told as the suite tells it."""
 
     def __init__(self, result: CaseResult) -> None:
-        from conformance.untrusted import visible
+        from conformance.stdio.untrusted import visible
 
         verdict = result.verdict.value
         super().__init__(f"{verdict} {result.id} [{result.clause}]\n{visible(result.detail)}")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from conformance.measure import note_drift
 from conformance.protocol import Array, DType
 from conformance.recording import TENSORS, Recording
+from conformance.reporting.measure import note_drift
 from conformance.tolerance import budget, exceeds, first_difference, same_bits
 
 DRIFT_UNITS = 8

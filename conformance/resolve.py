@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from conformance.protocol import Port
-from conformance.stdio_port import from_command
+from conformance.stdio.port import from_command
 from spec.errors import PortError, WanStreamerError
 
 OURS: Final[Mapping[str, str]] = {

@@ -11,10 +11,13 @@ from typing import Final
 
 import attrs
 
-from conformance import floors, measure, waivers
 from conformance.case import Case, Check, Context, Inconclusive
 from conformance.checks.registry import CHECKS, CLAUSES
-from conformance.events import (
+from conformance.guard import Guard, PortFault
+from conformance.oracle import Oracle
+from conformance.protocol import OPTIONAL_FEATURES, PROFILES, Port, Profile, Refusal, Unsupported
+from conformance.reporting import floors, measure, waivers
+from conformance.reporting.events import (
     LOG,
     CaseJudged,
     CaseStarted,
@@ -25,18 +28,15 @@ from conformance.events import (
     port_introduced,
     run_started,
 )
-from conformance.guard import Guard, PortFault
-from conformance.listing import listing
-from conformance.oracle import Oracle
-from conformance.protocol import OPTIONAL_FEATURES, PROFILES, Port, Profile, Refusal, Unsupported
-from conformance.rendering import files
-from conformance.report import Report, counted
-from conformance.reproduce import command
+from conformance.reporting.listing import listing
+from conformance.reporting.rendering import files
+from conformance.reporting.report import Report, counted
+from conformance.reporting.reproduce import command
+from conformance.reporting.waivers import Waiver
 from conformance.resolve import resolve
-from conformance.stdio_port import StdioPort
-from conformance.untrusted import clipped
+from conformance.stdio.port import StdioPort
+from conformance.stdio.untrusted import clipped
 from conformance.verdicts import Blame, CaseResult, Verdict, exit_status, overall, too_few
-from conformance.waivers import Waiver
 from spec.errors import ConfigError
 
 ORACLE: Final = "reference"

@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 import numpy as np
 
-from conformance.measure import Closeness, note_closeness, note_drift
 from conformance.protocol import Array, DType
+from conformance.reporting.measure import Closeness, note_closeness, note_drift
 
 RMS_FACTOR: Final = 1.5
 MAX_FACTOR: Final = 3.0

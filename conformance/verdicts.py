@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import attrs
 
-from conformance.measure import Measurements
+from conformance.reporting.measure import Measurements
 
 
 class Verdict(StrEnum):

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from conformance.checks.registry import CLAUSES
-from conformance.rendering.files import put
-from conformance.trace_matrix import APPROVED, approved, changed
+from conformance.reporting.rendering.files import put
+from conformance.reporting.trace_matrix import APPROVED, approved, changed
 from spec.clauses import registry
 
 HEAD = """\

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from conformance.checks.registry import CHECKS
-from conformance.rendering.files import put
-from conformance.trace_matrix import Row, exempt, kill_table, rows
+from conformance.reporting.rendering.files import put
+from conformance.reporting.trace_matrix import Row, exempt, kill_table, rows
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/conformance-matrix.md"
 SHOWN = 4
@@ -19,7 +19,7 @@ HEAD = """# Who judges which clause
 From each clause to the code that implements it, the checks that judge it, the known-bad ports
 (mutants) that they find, and what the expected numbers come from. This page is made by
 `scripts/conformance_matrix.py` out of the docstrings, the registry of checks, and the tables
-`kill_table.json` and `suite_facts.json` in `conformance/`; do not edit it.
+`kill_table.json` and `suite_facts.json` in `conformance/data/`; do not edit it.
 `tests/test_conformance_matrix.py` fails when a MUST clause lacks code, a check or a mutant and is
 not listed under "What is not judged".
 """
@@ -76,7 +76,7 @@ def not_judged() -> list[str]:
     lines = [
         "## What is not judged",
         "",
-        "From `conformance/not_judged.toml`, reviewed by hand.",
+        "From `conformance/data/not_judged.toml`, reviewed by hand.",
         "",
     ]
     for group in exempt():

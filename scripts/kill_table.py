@@ -1,4 +1,4 @@
-"""Writes `conformance/kill_table.json`: every known-bad port is run, and what found it is kept.
+"""Writes `conformance/data/kill_table.json`: every known-bad port is run, what found it is kept.
 
     python scripts/kill_table.py           mutants that are new, changed or not yet killed
     python scripts/kill_table.py --all     all of them, some minutes on two cores
@@ -22,9 +22,9 @@ from conformance import runner
 from conformance.checks.registry import CHECKS, CLAUSES
 from conformance.mutants import MUTANTS
 from conformance.oracle import Oracle
-from conformance.rendering.files import put
+from conformance.reporting.rendering.files import put
+from conformance.reporting.trace_matrix import KILL_TABLE, exempt_reason
 from conformance.resolve import resolve
-from conformance.trace_matrix import KILL_TABLE, exempt_reason
 from conformance.verdicts import Verdict
 from spec.clauses import registry
 

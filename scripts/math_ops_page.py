@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from conformance.math_ops import OPS, questions
-from conformance.rendering.files import put
+from conformance.formulas.ops import OPS, questions
+from conformance.reporting.rendering.files import put
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/math-ops.md"
 HEAD = """\

@@ -1,6 +1,6 @@
 """Writes ``docs/protocol_transcript.md``: a conversation that really took place (WS-STDIO-2).
 
-The suite's own half talks to the example server, ``conformance/stdio_server.py``, which serves the
+The suite's own half talks to the example server, ``conformance/stdio/server.py``, which serves the
 toy port of ``examples/ports``; numbers that are made up are the same on every machine.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from conformance.guard import PortFault
-from conformance.limits import Limits
 from conformance.protocol import (
     CodecRequest,
     LoadRequest,
@@ -24,8 +23,9 @@ from conformance.protocol import (
     UnitInput,
     Unsupported,
 )
-from conformance.stdio_port import StdioPort
-from conformance.talk import Talk
+from conformance.stdio.limits import Limits
+from conformance.stdio.port import StdioPort
+from conformance.stdio.talk import Talk
 from spec.layout import Modalities
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,14 +33,14 @@ TARGET = ROOT / "docs" / "protocol_transcript.md"
 ARGV = (
     "env",
     f"PYTHONPATH={ROOT / 'examples' / 'ports'}",
-    *(sys.executable, "-m", "conformance.stdio_server", "toy:Port"),
+    *(sys.executable, "-m", "conformance.stdio.server", "toy:Port"),
 )
 HEADER = """\
 # A conversation over stdio, word by word
 
 Made by `scripts/protocol_transcript.py`; do not edit. `>` is what the suite writes to the port,
 `<` what the port writes back, each of them one line. The port is `examples/ports/toy.py`, served by
-`conformance/stdio_server.py`: the forms are right, the numbers are made up. The rules are in
+`conformance/stdio/server.py`: the forms are right, the numbers are made up. The rules are in
 `docs/protocol.md`.
 """
 TEXT_ONLY = Modalities(user_audio=False, user_video=False, agent_audio=False, agent_video=False)

@@ -20,17 +20,32 @@ ABOUT = {
     "README.md": "this page",
     "conformance/": "judges any port; its judging half knows the specification only",
     "conformance/checks/": "the checks, one topic a file",
+    "conformance/data/": "facts of the suite that scripts write, and the two lists reviewed by hand",
+    "conformance/exchange/": "scripts of the KV exchange, and what each side must answer",
+    "conformance/files/": "cases as folders of files: written, answered, judged",
+    "conformance/formulas/": "the formulas of the math profile, each with a value of the suite's own",
     "conformance/mutants/": "known-bad ports: each is killed by the clause it names",
     "conformance/ports/": "our own implementations, adapted to the port protocol",
+    "conformance/reporting/": "the log of a run, and everything that is worked out of it",
+    "conformance/reporting/rendering/": "reports as JSON, JUnit, HTML, Markdown, badge",
+    "conformance/stdio/": "ports as processes: messages, tensor files, and bounds on what a port may do",
+    "conformance/vectors/": "golden vectors, committed",
     "docs/": "documents beside the specification",
-    "examples/": "a small clip and its credit",
+    "examples/": "a small clip and its credit, a trace of a real run, and ports to learn from",
     "optimized/": "the fast twin, and the same model as two processes",
     "pyproject.toml": "dependencies and the settings of ruff, mypy, pytest and import-linter",
     "reference/": "plain PyTorch, one idea a file, one function per equation",
     "reference/media/": "clips in, clips out",
     "reference/training/": "objectives, synthetic tasks and the three stages, as code that trains",
+    "conformance/stdio/schemas/": "a JSON Schema for each message",
+    "conformance/reporting/rendering/templates/": "the pages, for jinja2",
+    "simulator/kill_table.json": "which invariant finds which seeded defect; a campaign writes it",
+    "spec/systems.toml": "published systems: metric, value, boundary, scope, source",
     "scripts/": "what the Makefile runs, and what makes the generated pages",
-    "simulator/": "deterministic simulator of the serving pipeline: to come",
+    "simulator/": "the serving pipeline in virtual time, with faults, at any scale",
+    "simulator/fleet/": "many sessions on many pairs: admission, memory, capacity",
+    "simulator/scenarios/": "the scenarios that `wanstreamer simulate` knows by name",
+    "simulator/world/": "sessions on the real exchange machines, and everything that goes wrong",
     "spec/": "normative: clauses in Markdown, and the records they speak of",
     "spec/devices.toml": "named devices and their peaks, for `wanstreamer plan`",
     "spec/paper.toml": "the paper's statements, in our words, and their clauses",
@@ -40,7 +55,17 @@ ABOUT = {
 }
 """What cannot be read from a first line. A folder is opened when its files are worth a line."""
 
-CLOSED = (".ci/", "docs/", "examples/", "tests/")
+CLOSED = (
+    ".ci/",
+    "conformance/data/",
+    "conformance/stdio/schemas/",
+    "conformance/reporting/rendering/templates/",
+    "conformance/vectors/",
+    "docs/",
+    "examples/",
+    "simulator/scenarios/",
+    "tests/",
+)
 
 BLOCK = re.compile(r"(?<=^## The tree\n\n```\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Writes `conformance/suite_facts.json`: what every conformant port executes at least.
+"""Writes `conformance/data/suite_facts.json`: what every conformant port executes at least.
 
     python scripts/suite_facts.py          checks that are new, or that make fewer or more cases
     python scripts/suite_facts.py --all    all of them, some minutes
@@ -19,10 +19,10 @@ from typing import Any
 from conformance import runner
 from conformance.case import Check
 from conformance.checks.registry import CHECKS
-from conformance.floors import ALL_CLAUSES, FILE, facts
-from conformance.math_case import Op
+from conformance.formulas.case import Op
 from conformance.oracle import Oracle
-from conformance.rendering.files import put
+from conformance.reporting.floors import ALL_CLAUSES, FILE, facts
+from conformance.reporting.rendering.files import put
 from conformance.resolve import resolve
 from conformance.verdicts import EXECUTED
 

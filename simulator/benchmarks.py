@@ -19,7 +19,7 @@ from simulator.benchmark_trace import check_text, split_trace
 from simulator.campaign import run_campaign
 from simulator.durations import draw
 from simulator.faults import RATES
-from simulator.fleet_benchmark import fleet_rate
+from simulator.fleet.benchmark import fleet_rate
 from simulator.link import Network
 from simulator.maxplus import run_maxplus
 from simulator.scenario import Scenario, StageModels

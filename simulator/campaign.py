@@ -18,7 +18,7 @@ import attrs
 from simulator.campaign_runs import UNITS_MEAN, RunResult, run_one
 from simulator.faults import FaultKind
 from simulator.seeded_defects import SEEDED_DEFECTS
-from simulator.world_machines import Machines
+from simulator.world.machines import Machines
 from spec import clock
 from spec.errors import ConfigError
 from spec.exchange_events import Event

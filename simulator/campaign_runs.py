@@ -17,9 +17,9 @@ from simulator.faults import FaultKind, draw, swarm
 from simulator.policies import POLICIES
 from simulator.scenario import Scenario, StageModels
 from simulator.stage_models import Constant, StageModel, Uniform
-from simulator.world import Setup, WorldReport, run_world
-from simulator.world_machines import Machines
-from simulator.world_trace import Recorder
+from simulator.world.machines import Machines
+from simulator.world.run import Setup, WorldReport, run_world
+from simulator.world.trace import Recorder
 from spec.latency import Handover
 from spec.sizes import Schedule
 from spec.trace_check import check_trace

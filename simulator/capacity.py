@@ -16,11 +16,11 @@ from typing import Final, Literal
 import attrs
 
 from simulator import erlang
-from simulator.fleet import pairs_of, simulate
-from simulator.fleet_figures import Share
-from simulator.fleet_limits import limits_of
-from simulator.fleet_scenario import Arrivals, Fleet, Slo
-from simulator.fleet_tally import FleetResult
+from simulator.fleet.figures import Share
+from simulator.fleet.limits import limits_of
+from simulator.fleet.run import pairs_of, simulate
+from simulator.fleet.scenario import Arrivals, Fleet, Slo
+from simulator.fleet.tally import FleetResult
 from spec.errors import ConfigError
 
 Verdict = Literal["kept", "missed", "open"]

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from simulator.events import EventQueue
 from simulator.faults import MESSAGE_KINDS, Fault, FaultKind
-from simulator.world_tampering import OTHER_DIGEST, needs_its_payload, tampered
+from simulator.world.tampering import OTHER_DIGEST, needs_its_payload, tampered
 from spec.exchange_effects import Corrupt
 from spec.exchange_message import Message
 

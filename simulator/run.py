@@ -1,6 +1,6 @@
 """One simulation from start to end: the protocol in virtual time, its trace judged, its latency.
 
-The real exchange machines run it (`simulator.world`). Where nothing goes wrong the timing model
+The real exchange machines run it (`simulator.world.run`). Where nothing goes wrong the timing model
 runs beside them and gives the waterfall; both must agree to the nanosecond, or one of them is
 wrong. Source: design §13.
 """
@@ -24,8 +24,8 @@ from simulator.scenario import FaultSpec, Scenario
 from simulator.timeline import Timeline, cycle_ns
 from simulator.timing import run_events
 from simulator.waterfall import waterfall
-from simulator.world import Setup, WorldReport, run_world
-from simulator.world_trace import Recorder
+from simulator.world.run import Setup, WorldReport, run_world
+from simulator.world.trace import Recorder
 from spec.trace import Detail, Kind, TextOut
 from spec.trace_check import check_rows
 from spec.trace_rows import read_rows

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from simulator.world_machines import Machines
+from simulator.world.machines import Machines
 from spec import exchange_performer as at_performer
 from spec import exchange_thinker as at_thinker
 from spec.exchange import PERFORMER, THINKER

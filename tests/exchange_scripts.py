@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from simulator.world_machines import Machines
-from simulator.world_small import BY_LAYER, UNSHARDED, Shards, digest_of, parts_of, terms
+from simulator.world.machines import Machines
+from simulator.world.small import BY_LAYER, UNSHARDED, Shards, digest_of, parts_of, terms
 from spec.exchange import performer, step
 from spec.exchange_effects import (
     Corrupt,

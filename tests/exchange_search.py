@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from simulator import world_small as net
-from simulator.world_machines import Machines
-from simulator.world_orders import MESSAGE_FAULTS, PERFORMER_FAULTS
-from simulator.world_small import Shards, World
+from simulator.world import small as net
+from simulator.world.machines import Machines
+from simulator.world.orders import MESSAGE_FAULTS, PERFORMER_FAULTS
+from simulator.world.small import Shards, World
 from spec.exchange_terms import Terms
 
 

@@ -20,8 +20,8 @@ from exchange_scripts import (
     sends,
 )
 
-from simulator.world_machines import Machines
-from simulator.world_small import UNSHARDED, digest_of, parts_of
+from simulator.world.machines import Machines
+from simulator.world.small import UNSHARDED, digest_of, parts_of
 from spec.exchange import step, thinker
 from spec.exchange_effects import Corrupt, Exported, Finish, Offered, PeerLost, Timer
 from spec.exchange_headers import latents_message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from simulator.fleet_scenario import Admission, Arrivals, Fleet, LengthKind, Lengths, Slo
+from simulator.fleet.scenario import Admission, Arrivals, Fleet, LengthKind, Lengths, Slo
 from spec.devices import device_named
 from spec.presets import preset_named
 from spec.roofline import Plan

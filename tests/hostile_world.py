@@ -11,9 +11,9 @@ import attrs
 import numpy as np
 
 from conformance.guard import Guard, PortFault
-from conformance.limits import Limits
 from conformance.protocol import MathRequest
-from conformance.stdio_port import StdioPort
+from conformance.stdio.limits import Limits
+from conformance.stdio.port import StdioPort
 
 PORTS = Path(__file__).parent / "hostile_ports"
 PATIENT = Limits(

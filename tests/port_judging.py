@@ -8,7 +8,7 @@ from conformance import runner
 from conformance.mutants.patching import Mutant
 from conformance.oracle import Oracle
 from conformance.protocol import Port
-from conformance.report import Report
+from conformance.reporting.report import Report
 from conformance.resolve import resolve
 
 

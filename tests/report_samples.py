@@ -7,8 +7,8 @@ from math import inf, nan
 
 import attrs
 
-from conformance.measure import Closeness, Drift, Measurements, Point
-from conformance.report import Report
+from conformance.reporting.measure import Closeness, Drift, Measurements, Point
+from conformance.reporting.report import Report
 from conformance.verdicts import CaseResult, Verdict
 
 FAR = Closeness(

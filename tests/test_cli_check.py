@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance import events
-from conformance.rendering.files import RENDERERS
+from conformance.reporting import events
+from conformance.reporting.rendering.files import RENDERERS
 from spec.clauses import registry
 from wanstreamer.cli import register, status_of
 

@@ -12,10 +12,10 @@ from report_samples import EVERY, HOSTILE
 from rich.console import Console
 from test_report_browser import Page
 
-from conformance.compare import Comparison, as_json, compare, show, write
-from conformance.rendering.files import put
-from conformance.report import Report
-from conformance.report import as_json as report_json
+from conformance.reporting.compare import Comparison, as_json, compare, show, write
+from conformance.reporting.rendering.files import put
+from conformance.reporting.report import Report
+from conformance.reporting.report import as_json as report_json
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 from wanstreamer.cli import register, status_of

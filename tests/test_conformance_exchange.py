@@ -13,8 +13,8 @@ from conformance.checks.exchange import STORIES, script_of
 from conformance.checks.exchange_thinker import STORIES as THINKER_STORIES
 from conformance.checks.exchange_thinker import script_of as thinker_script_of
 from conformance.checks.exchange_wire import SEEDS, played
-from conformance.exchange_campaign import UNITS, Campaign
-from conformance.exchange_script import EMPTY_CACHE, answer
+from conformance.exchange.campaign import UNITS, Campaign
+from conformance.exchange.script import EMPTY_CACHE, answer
 from spec.exchange_message import KINDS
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 

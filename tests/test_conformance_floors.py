@@ -6,12 +6,13 @@ import attrs
 import pytest
 from port_judging import oracle
 
-from conformance import floors, runner
+from conformance import runner
 from conformance.case import Case, Check, Inconclusive
 from conformance.checks.registry import CHECKS
-from conformance.floors import ALL_CLAUSES, CheckFacts, facts
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import PROFILES, Hello, Unsupported
+from conformance.reporting import floors
+from conformance.reporting.floors import ALL_CLAUSES, CheckFacts, facts
 from conformance.resolve import resolve
 from conformance.verdicts import Verdict
 from spec.errors import ConfigError

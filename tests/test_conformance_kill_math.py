@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from port_judging import assert_killed
 
-from conformance.math_ops import OPS, questions
+from conformance.formulas.ops import OPS, questions
 from conformance.mutants import math_bytes, math_numbers, math_signals, math_tables
 from conformance.mutants.patching import Mutant
 

@@ -12,14 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from port_judging import oracle
 
-from conformance import events, runner
+from conformance import runner
 from conformance.case import Case, Check
-from conformance.events import CaseJudged, CaseStarted, Event, PortIntroduced, RunEnded, RunStarted
-from conformance.measure import Measurements
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Hello
-from conformance.rendering import files
-from conformance.report import Report
+from conformance.reporting import events
+from conformance.reporting.events import (
+    CaseJudged,
+    CaseStarted,
+    Event,
+    PortIntroduced,
+    RunEnded,
+    RunStarted,
+)
+from conformance.reporting.measure import Measurements
+from conformance.reporting.rendering import files
+from conformance.reporting.report import Report
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 

@@ -12,9 +12,9 @@ import pytest
 from port_judging import judged
 
 from conformance.checks.math import CHECKS
+from conformance.formulas.case import Exact, differs, drawn, rounded
+from conformance.formulas.ops import OPS, questions
 from conformance.guard import Guard
-from conformance.math_case import Exact, differs, drawn, rounded
-from conformance.math_ops import OPS, questions
 from conformance.mutants import math_benign
 from conformance.mutants.math_port import MathPort
 from conformance.mutants.patching import Benign

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from conformance import trace_matrix
 from conformance.checks.registry import CHECKS, CLAUSES
 from conformance.mutants import MUTANTS
-from conformance.trace_matrix import Exempt, Row, changed, exempt, gaps, kill_table, rows
+from conformance.reporting import trace_matrix
+from conformance.reporting.trace_matrix import Exempt, Row, changed, exempt, gaps, kill_table, rows
 from spec.citations import Citation
 from spec.clauses import registry
 
@@ -26,7 +26,7 @@ def listed(found: tuple[str, ...]) -> None:
 
 
 def test_ws_conformance_22_no_clause_lacks_code_check_or_mutant() -> None:
-    """Fill a gap with a check and a mutant, or say in conformance/not_judged.toml why there is
+    """Fill a gap with a check and a mutant, or say in conformance/data/not_judged.toml why there is
     none; after new mutants run scripts/kill_table.py."""
     listed(gaps(rows()))
 

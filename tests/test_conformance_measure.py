@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.measure import (
+from conformance.reporting.measure import (
     MAX_POINTS,
     Closeness,
     Drift,

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import ALL, EVERY, EVIL, HOSTILE, HUGE
 
-from conformance.rendering.badge import badge
-from conformance.rendering.junit import junit
-from conformance.rendering.summary import code, summary
-from conformance.report import Report
-from conformance.untrusted import clipped, one_line, visible
+from conformance.reporting.rendering.badge import badge
+from conformance.reporting.rendering.junit import junit
+from conformance.reporting.rendering.summary import code, summary
+from conformance.reporting.report import Report
+from conformance.stdio.untrusted import clipped, one_line, visible
 from conformance.verdicts import Verdict
 
 KINDS = {"failure", "error", "skipped"}

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from conformance import runner
-from conformance.rendering.files import RENDERERS, write
-from conformance.report import Report, as_json, show, worst
+from conformance.reporting.rendering.files import RENDERERS, write
+from conformance.reporting.report import Report, as_json, show, worst
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 

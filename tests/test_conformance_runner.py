@@ -13,7 +13,7 @@ from conformance.case import Case, Check, Context, Inconclusive
 from conformance.guard import PortFault
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Hello, Unsupported
-from conformance.report import Report
+from conformance.reporting.report import Report
 from conformance.verdicts import CaseResult, Verdict, exit_status, overall
 from spec.errors import ConfigError
 

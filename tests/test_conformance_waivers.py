@@ -13,8 +13,8 @@ from conformance import runner
 from conformance.case import Case, Check
 from conformance.guard import PortFault
 from conformance.ports.reference import ReferencePort
-from conformance.report import Report
-from conformance.waivers import Waiver, read
+from conformance.reporting.report import Report
+from conformance.reporting.waivers import Waiver, read
 from spec.errors import ConfigError
 
 GOOD = """\

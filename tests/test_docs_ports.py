@@ -12,7 +12,7 @@ import click
 import pytest
 from port_judging import judged
 
-from conformance.waivers import read
+from conformance.reporting.waivers import read
 from spec.clauses import ID_PATTERN, registry
 from wanstreamer.cli import commands, register
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from conformance import runner
-from conformance.report import Report
+from conformance.reporting.report import Report
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples/ports/c_math"
 

@@ -21,10 +21,10 @@ from conformance.oracle import Oracle
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Port, UnitOutput
 from conformance.recording import TENSORS, Script
-from conformance.report import Report
+from conformance.reporting.report import Report
 from conformance.resolve import resolve
 from conformance.runner import run, select
-from conformance.stdio_port import StdioPort
+from conformance.stdio.port import StdioPort
 from spec.sizes import Schedule
 
 PORT = Path(__file__).parent.parent / "examples" / "ports" / "numpy_port"

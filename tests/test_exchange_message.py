@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.world_small import BY_LAYER_AND_HEAD, UNSHARDED, parts_of, terms
+from simulator.world.small import BY_LAYER_AND_HEAD, UNSHARDED, parts_of, terms
 from spec.errors import ExchangeError
 from spec.exchange_headers import slice_header
 from spec.exchange_json import from_json, to_json

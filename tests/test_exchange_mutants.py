@@ -14,10 +14,10 @@ from exchange_scripts import PERFORMER_SCRIPTS, Script, play_performer
 from exchange_search import random_session
 from exchange_thinker_scripts import THINKER_SCRIPTS, play_thinker
 
-from simulator import world_small as net
 from simulator.seeded_defects import SEEDED_DEFECTS
-from simulator.world_machines import Machines
-from simulator.world_orders import MESSAGE_FAULTS, every_order
+from simulator.world import small as net
+from simulator.world.machines import Machines
+from simulator.world.orders import MESSAGE_FAULTS, every_order
 from spec.errors import ExchangeError
 from spec.exchange import PERFORMER
 

@@ -11,10 +11,10 @@ from exchange_search import random_session
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from simulator import world_small as net
-from simulator.world_machines import Machines
-from simulator.world_orders import MESSAGE_FAULTS, PERFORMER_FAULTS
-from simulator.world_small import Shards
+from simulator.world import small as net
+from simulator.world.machines import Machines
+from simulator.world.orders import MESSAGE_FAULTS, PERFORMER_FAULTS
+from simulator.world.small import Shards
 from spec.exchange_events import Event
 from spec.exchange_message import Header
 from spec.exchange_terms import Terms

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import world_small as net
-from simulator.world_machines import Machines
-from simulator.world_orders import MESSAGE_FAULTS, every_order, faulty_moves, run_of
+from simulator.world import small as net
+from simulator.world.machines import Machines
+from simulator.world.orders import MESSAGE_FAULTS, every_order, faulty_moves, run_of
 from spec.sizes import Schedule
 
 

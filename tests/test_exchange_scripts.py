@@ -14,7 +14,7 @@ from exchange_scripts import (
 )
 from exchange_thinker_scripts import SAID_HELLO, THINKER_SCRIPTS, offered, play_thinker
 
-from simulator.world_machines import Machines
+from simulator.world.machines import Machines
 from spec.errors import ExchangeError
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
 from spec.exchange_effects import Corrupt, Exported, Fail, Fault, Finish, Input, Timer

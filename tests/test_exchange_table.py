@@ -13,10 +13,10 @@ import pytest
 from exchange_scripts import PERFORMER_SCRIPTS, TERMS
 from exchange_thinker_scripts import THINKER_SCRIPTS
 
-from simulator import world_small as net
-from simulator.world_machines import Machines
-from simulator.world_orders import faulty_moves
-from simulator.world_small import World
+from simulator.world import small as net
+from simulator.world.machines import Machines
+from simulator.world.orders import faulty_moves
+from simulator.world.small import World
 from spec.exchange import PERFORMER, THINKER, performer, step, thinker
 from spec.exchange_document import document
 from spec.exchange_effects import Fail

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from simulator import campaign, campaign_runs
 from simulator.campaign import SOMETIMES, run_campaign
 from simulator.faults import RATES, FaultKind
-from simulator.world import Setup, WorldReport, run_world
-from simulator.world_trace import Recorder
+from simulator.world.run import Setup, WorldReport, run_world
+from simulator.world.trace import Recorder
 from spec.errors import ConfigError, WanStreamerError
 from wanstreamer.simulate import simulate_command
 

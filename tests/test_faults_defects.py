@@ -8,8 +8,8 @@ from simulator.campaign_kills import FILE, kill_of, kill_table, write_kill_table
 from simulator.campaign_runs import run_one
 from simulator.faults import RATES
 from simulator.seeded_defects import SEEDED_DEFECTS
-from simulator.world_judge import INVARIANTS
-from simulator.world_machines import Machines
+from simulator.world.judge import INVARIANTS
+from simulator.world.machines import Machines
 
 TABLE = kill_table()
 

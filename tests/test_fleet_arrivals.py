@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fleet_arrivals import FACTOR_ONE, ArrivalProcess, Rate, already_there
-from simulator.fleet_random import QUANTILES, exponential_gaps, jitter_factors, length_units
-from simulator.fleet_scenario import Arrivals, LengthKind, Lengths
+from simulator.fleet.arrivals import FACTOR_ONE, ArrivalProcess, Rate, already_there
+from simulator.fleet.random import QUANTILES, exponential_gaps, jitter_factors, length_units
+from simulator.fleet.scenario import Arrivals, LengthKind, Lengths
 from spec import clock
 
 SECOND = fleet_world.SECOND
@@ -125,7 +125,7 @@ def test_those_there_at_the_start_are_found_by_length() -> None:
 
 def test_a_fleet_starts_where_it_stays() -> None:
     """WS-FLEET-7: without refusals the number of sessions has no trend from the first round on."""
-    from simulator.fleet import simulate
+    from simulator.fleet.run import simulate
 
     fleet = fleet_world.fleet(sessions=4000, pairs=3000, mean_s=20, duration_s=30)
     seen = list[int]()

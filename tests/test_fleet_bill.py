@@ -8,9 +8,9 @@ import attrs
 import fleet_world
 import pytest
 
-from simulator.fleet import simulate
-from simulator.fleet_bill import bill
-from simulator.fleet_scenario import Admission, Site
+from simulator.fleet.bill import bill
+from simulator.fleet.run import simulate
+from simulator.fleet.scenario import Admission, Site
 from spec import cost
 from spec.devices import devices
 from spec.errors import ConfigError

@@ -22,9 +22,9 @@ from simulator.capacity import (
     promises,
     sessions_per_pair,
 )
-from simulator.fleet import simulate
-from simulator.fleet_figures import Share
-from simulator.fleet_scenario import Admission, Fleet, Slo
+from simulator.fleet.figures import Share
+from simulator.fleet.run import simulate
+from simulator.fleet.scenario import Admission, Fleet, Slo
 from spec.errors import ConfigError
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from simulator.fleet_document import BEGIN, END, PAGE, markdown, page
+from simulator.fleet.document import BEGIN, END, PAGE, markdown, page
 
 
 def test_the_page_is_up_to_date() -> None:
-    """WS-FLEET-12: run `python -m simulator.fleet_document` when the model has moved; a million
+    """WS-FLEET-12: run `python -m simulator.fleet.document` when the model has moved; a million
     sessions in one run."""
     text = PAGE.read_text(encoding="utf-8")
     assert page(text) == text

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fleet import FleetRun
-from simulator.fleet_events import EventFleet
-from simulator.fleet_scenario import Admission, Arrivals, Fleet
+from simulator.fleet.events import EventFleet
+from simulator.fleet.run import FleetRun
+from simulator.fleet.scenario import Admission, Arrivals, Fleet
 
 SECOND = fleet_world.SECOND
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from simulator.fleet_figures import BIN_NS, BINS, Clusters, Latencies, Share, binomial_upper
+from simulator.fleet.figures import BIN_NS, BINS, Clusters, Latencies, Share, binomial_upper
 
 
 @given(st.integers(1, 5000), st.floats(0, 1), st.sampled_from([0.5, 0.9, 0.95, 0.999]))

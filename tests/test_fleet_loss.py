@@ -10,11 +10,11 @@ import pytest
 import simpy
 
 from simulator import erlang
-from simulator.fleet import simulate
-from simulator.fleet_arrivals import ArrivalProcess, already_there
-from simulator.fleet_figures import Share
-from simulator.fleet_scenario import Admission, Arrivals, Fleet, LengthKind
-from simulator.fleet_summary import blocking_expected
+from simulator.fleet.arrivals import ArrivalProcess, already_there
+from simulator.fleet.figures import Share
+from simulator.fleet.run import simulate
+from simulator.fleet.scenario import Admission, Arrivals, Fleet, LengthKind
+from simulator.fleet.summary import blocking_expected
 
 SECOND = fleet_world.SECOND
 SURE = 0.9999

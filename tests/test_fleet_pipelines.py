@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from simulator.benchmarks import bench_scenario
 from simulator.durations import Durations
-from simulator.fleet import FleetRun, simulate
-from simulator.fleet_pairs import Pipelines
-from simulator.fleet_scenario import Admission
-from simulator.fleet_times import FS_PER_NS, BatchTimes, Line, Stage
+from simulator.fleet.pairs import Pipelines
+from simulator.fleet.run import FleetRun, simulate
+from simulator.fleet.scenario import Admission
+from simulator.fleet.times import FS_PER_NS, BatchTimes, Line, Stage
 from simulator.scenario import StageModels
 from simulator.stage_models import Constant
 from simulator.timing import run_events

@@ -13,12 +13,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import fleet_benchmark
 from simulator.benchmarks import BENCHMARKS
-from simulator.fleet import FleetRun, simulate
-from simulator.fleet_reading import read_fleet
-from simulator.fleet_scenario import Admission, Arrivals, Fleet
-from simulator.fleet_tally import Round
+from simulator.fleet import benchmark as fleet_benchmark
+from simulator.fleet.reading import read_fleet
+from simulator.fleet.run import FleetRun, simulate
+from simulator.fleet.scenario import Admission, Arrivals, Fleet
+from simulator.fleet.tally import Round
 
 SECOND = fleet_world.SECOND
 
@@ -154,7 +154,7 @@ def test_a_seed_gives_one_run_in_every_process() -> None:
     """WS-FLEET-13: the digest is that of a fresh process; another seed gives another."""
     code = (
         "import sys; sys.path.insert(0, 'tests'); import fleet_world;"
-        "from simulator.fleet import simulate;"
+        "from simulator.fleet.run import simulate;"
         "print(simulate(fleet_world.fleet(seed=7)).sha256)"
     )
     fresh = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.fleet_reading import fleet_of, is_fleet, read_fleet
+from simulator.fleet.reading import fleet_of, is_fleet, read_fleet
 from simulator.scenario_reading import SHIPPED
 from spec.errors import ConfigError
 

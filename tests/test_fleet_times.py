@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fleet_limits import Limits, limits_of, work_ns
-from simulator.fleet_occupancy import Occupancy
-from simulator.fleet_scenario import Admission, Fleet
-from simulator.fleet_times import STAGES, BatchTimes, batch_times
+from simulator.fleet.limits import Limits, limits_of, work_ns
+from simulator.fleet.occupancy import Occupancy
+from simulator.fleet.scenario import Admission, Fleet
+from simulator.fleet.times import STAGES, BatchTimes, batch_times
 from spec import clock, cost, cost_stages, latency, roofline
 from spec.cost_stages import Work, Workload
 from spec.errors import ConfigError

@@ -15,9 +15,9 @@ from simulator.faults import Fault, FaultKind
 from simulator.policies import ALL, BACKLOG, FULL, POLICIES, policy_named
 from simulator.scenario import Scenario, Slo
 from simulator.stage_models import Constant
-from simulator.world import Setup, WorldReport, run_world
-from simulator.world_session import SessionReport
-from simulator.world_trace import Recorder
+from simulator.world.run import Setup, WorldReport, run_world
+from simulator.world.session import SessionReport
+from simulator.world.trace import Recorder
 from spec import clock
 from spec.errors import ConfigError
 from spec.trace import Kind, TraceEvent

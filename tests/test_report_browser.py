@@ -15,10 +15,10 @@ import pytest
 from report_samples import ALL, EVERY, EVIL, HOSTILE
 
 from conformance.checks.registry import CLAUSES
-from conformance.rendering.page import anchor, page
-from conformance.rendering.prose import prose, reflowed
-from conformance.trace_matrix import kill_table
-from conformance.untrusted import one_line
+from conformance.reporting.rendering.page import anchor, page
+from conformance.reporting.rendering.prose import prose, reflowed
+from conformance.reporting.trace_matrix import kill_table
+from conformance.stdio.untrusted import one_line
 from spec.clauses import registry
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

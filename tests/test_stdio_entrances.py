@@ -12,14 +12,14 @@ import pytest
 
 from conformance.oracle import Oracle
 from conformance.protocol import Port
-from conformance.report import Report
+from conformance.reporting.report import Report
 from conformance.resolve import resolve
 from conformance.runner import run, select
-from conformance.stdio_port import StdioPort
+from conformance.stdio.port import StdioPort
 from conformance.verdicts import Verdict
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "ports"
-SERVER = f"{sys.executable} -m conformance.stdio_server"
+SERVER = f"{sys.executable} -m conformance.stdio.server"
 CODEC = ("port/honest", "codec/fresh-start", "codec/geometry")
 SESSION = ("port/honest", "lifecycle/ending", "session/outputs-are-final")
 

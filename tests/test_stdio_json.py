@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import strict_json
-from conformance.process import Broken
-from conformance.strict_json import DEPTH, NotJson
-from conformance.talk import parsed
+from conformance.stdio import strict_json
+from conformance.stdio.process import Broken
+from conformance.stdio.strict_json import DEPTH, NotJson
+from conformance.stdio.talk import parsed
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

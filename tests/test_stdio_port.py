@@ -13,12 +13,12 @@ import pytest
 from hostile_world import IMPATIENT, PATIENT, PORTS, asked, fault, started
 
 from conformance.guard import Guard, PortFault
-from conformance.limits import Limits
 from conformance.oracle import Oracle
 from conformance.protocol import OpenRequest
 from conformance.resolve import resolve
 from conformance.runner import run, select
-from conformance.stdio_port import StdioPort, from_command
+from conformance.stdio.limits import Limits
+from conformance.stdio.port import StdioPort, from_command
 from conformance.verdicts import Verdict
 from spec.errors import PortError
 
@@ -147,7 +147,7 @@ def test_a_port_that_does_not_stop() -> None:
 def test_the_rest_of_the_report_is_intact(monkeypatch: pytest.MonkeyPatch) -> None:
     """WS-STDIO-7, WS-CONFORMANCE-10: a port that dies of one formula is judged by all others."""
     monkeypatch.setenv("PYTHONPATH", str(PORTS))
-    argv = [sys.executable, "-m", "conformance.stdio_server", "dying:Port"]
+    argv = [sys.executable, "-m", "conformance.stdio.server", "dying:Port"]
     port = StdioPort(argv, Limits())
     checks = [c for c in select("math", None) if c.id in ("port/honest", "math/recipe")]
     report = run(port, Oracle(port), "dying", checks, "math")

@@ -16,10 +16,10 @@ import attrs
 import pytest
 from hostile_world import IMPATIENT, PATIENT, PORTS, asked, fault, started
 
-from conformance import keeper
 from conformance.guard import Guard
-from conformance.limits import PATIENCE, Limits, limits
-from conformance.process import RUN_DIR, sweep
+from conformance.stdio import keeper
+from conformance.stdio.limits import PATIENCE, Limits, limits
+from conformance.stdio.process import RUN_DIR, sweep
 from spec.errors import ConfigError
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,7 @@
 """WS-STDIO-4: a schema for each message, as strict as the records behind the messages.
 
-The records of `conformance.messages` are the second source: what is made of them is valid, and
-one small change anywhere is not.
+The records of `conformance.stdio.messages` are the second source: what is made of them is valid,
+and one small change anywhere is not.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from conformance import messages, strict_json
-from conformance.message_schemas import FOLDER, OUTCOMES, Direction, problem, schemas
-from conformance.messages import COMMANDS
 from conformance.protocol import Array
-from conformance.tensor_files import Reference
+from conformance.stdio import messages, strict_json
+from conformance.stdio.message_schemas import FOLDER, OUTCOMES, Direction, problem, schemas
+from conformance.stdio.messages import COMMANDS
+from conformance.stdio.tensor_files import Reference
 
 MESSAGES: list[tuple[str, Direction]] = [(c, d) for c in COMMANDS for d in ("request", "reply")]
 FREE = {

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from conformance import wire
-from conformance.limits import Limits
 from conformance.protocol import (
     CodecRequest,
     LoadRequest,
@@ -26,11 +25,12 @@ from conformance.protocol import (
     UnitInput,
     Unsupported,
 )
-from conformance.stdio_port import StdioPort
+from conformance.stdio.limits import Limits
+from conformance.stdio.port import StdioPort
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples" / "ports"
-SERVER = (sys.executable, "-m", "conformance.stdio_server")
+SERVER = (sys.executable, "-m", "conformance.stdio.server")
 LOUD = """
 import os, toy
 

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from conformance.limits import Limits
 from conformance.protocol import Array
-from conformance.run_directory import RunDirectory, make_base
-from conformance.tensor_files import DTYPES, BadFile, Reference, parsed
+from conformance.stdio.limits import Limits
+from conformance.stdio.run_directory import RunDirectory, make_base
+from conformance.stdio.tensor_files import DTYPES, BadFile, Reference, parsed
 
 KINDS = st.sampled_from(sorted(DTYPES))
 ARRAYS = KINDS.flatmap(
@@ -146,12 +146,12 @@ def test_where_the_run_directory_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert base.parent == tmp_path
     assert base.stat().st_mode & 0o077 == 0
     monkeypatch.delenv("TMPDIR")
-    monkeypatch.setattr("conformance.run_directory.MEMORY", tmp_path / "memory")
+    monkeypatch.setattr("conformance.stdio.run_directory.MEMORY", tmp_path / "memory")
     elsewhere = make_base()
     elsewhere.rmdir()
     assert elsewhere.parent != tmp_path / "memory"
     (tmp_path / "memory").mkdir()
-    monkeypatch.setattr("conformance.run_directory.ROOM", 0)
+    monkeypatch.setattr("conformance.stdio.run_directory.ROOM", 0)
     assert make_base().parent == tmp_path / "memory"
 
 

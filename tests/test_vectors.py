@@ -20,7 +20,7 @@ from conformance.files.folder import ACTUAL, REPLIES
 from conformance.files.judging import report_of
 from conformance.files.manifest import MANIFEST, Selection, read_manifest, write_manifest
 from conformance.ports.reference import ReferencePort
-from conformance.report import Report
+from conformance.reporting.report import Report
 from conformance.resolve import resolve
 from conformance.verdicts import Verdict
 from spec.errors import VectorError

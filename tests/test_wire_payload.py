@@ -19,7 +19,7 @@ from optimized.slice_payload import (
     unpack_latents,
     unpack_slice,
 )
-from simulator.world_small import terms
+from simulator.world.small import terms
 from spec.errors import ExchangeError
 from spec.exchange_headers import slice_header
 from spec.exchange_terms import DTYPE_BYTES, Part, Terms, latents_bytes, whole

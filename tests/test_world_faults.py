@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from simulation_scenarios import MS
 from test_world_timing import PLAIN
 
-from simulator import world_session
 from simulator.campaign_runs import run_one, setup_of
 from simulator.faults import RATES, WHERE, Fault, FaultKind, draw, from_json, swarm
 from simulator.seeded_defects import SEEDED_DEFECTS
 from simulator.stage_models import Constant
-from simulator.world import Setup, WorldReport, run_world
-from simulator.world_machines import Machines
-from simulator.world_side import Side
-from simulator.world_trace import Recorder
+from simulator.world import session as world_session
+from simulator.world.machines import Machines
+from simulator.world.run import Setup, WorldReport, run_world
+from simulator.world.side import Side
+from simulator.world.trace import Recorder
 from spec import clock
 from spec.exchange_effects import Effect
 from spec.exchange_events import Event

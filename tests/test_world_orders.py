@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from simulator.seeded_defects import SEEDED_DEFECTS
-from simulator.world_machines import Machines
-from simulator.world_orders import Scope, enumerate_scope
-from simulator.world_small import Violated
+from simulator.world.machines import Machines
+from simulator.world.orders import Scope, enumerate_scope
+from simulator.world.small import Violated
 
 ANY = ("drop", "duplicate", "corrupt")
 

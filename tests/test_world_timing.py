@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation_scenarios import MS, scenarios
 
-from simulator import world_times
 from simulator.scenario import Scenario, StageModels
 from simulator.stage_models import Constant
 from simulator.timing import run_events
-from simulator.world import Setup, run_world
-from simulator.world_trace import Recorder
+from simulator.world import times as world_times
+from simulator.world.run import Setup, run_world
+from simulator.world.trace import Recorder
 from spec.exchange_events import Event
 from spec.trace import Kind, TraceEvent
 from spec.trace_check import check_trace

@@ -18,11 +18,11 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from rich.table import Table
 from rich.text import Text
 
-from conformance import report as reports
 from conformance import runner
-from conformance.listing import listing as everything
 from conformance.protocol import PROFILES
-from conformance.rendering.prose import reflowed
+from conformance.reporting import report as reports
+from conformance.reporting.listing import listing as everything
+from conformance.reporting.rendering.prose import reflowed
 from spec.clauses import registry
 
 

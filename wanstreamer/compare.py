@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from conformance import compare as comparing
-from conformance import report as reports
-from conformance.rendering import files
+from conformance.reporting import compare as comparing
+from conformance.reporting import report as reports
+from conformance.reporting.rendering import files
 
 FOLDER = click.Path(path_type=Path)
 

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.capacity import Found, Promise, pairs_needed, sessions_per_pair
-from simulator.fleet import simulate
-from simulator.fleet_reading import is_fleet, read_fleet
-from simulator.fleet_scenario import Fleet
-from simulator.fleet_summary import FleetSummary, fleet_summary
+from simulator.fleet.reading import is_fleet, read_fleet
+from simulator.fleet.run import simulate
+from simulator.fleet.scenario import Fleet
+from simulator.fleet.summary import FleetSummary, fleet_summary
 from simulator.scenario_reading import SHIPPED
 from spec import clock
 from spec.errors import ConfigError
@@ -91,7 +91,7 @@ def draw_curves(fleet: Fleet, folder: Path, *, as_json: bool) -> None:
     Raises:
         ConfigError: no such folder.
     """
-    from simulator.fleet_pictures import save_curves
+    from simulator.fleet.pictures import save_curves
 
     if not folder.is_dir():
         raise ConfigError("--curves", str(folder), "an existing folder")

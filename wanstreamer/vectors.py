@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from conformance.events import LOG, LogFile
 from conformance.files import vectors
 from conformance.files.judging import report_of
 from conformance.files.manifest import Selection, read_manifest
 from conformance.protocol import DTYPES, PROFILES
-from conformance.rendering import files as reports
-from conformance.report import as_json, show
+from conformance.reporting.events import LOG, LogFile
+from conformance.reporting.rendering import files as reports
+from conformance.reporting.report import as_json, show
 from conformance.resolve import resolve
 
 ORACLE = "reference"

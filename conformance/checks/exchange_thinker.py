@@ -9,9 +9,9 @@ from typing import Any, Final
 import attrs
 
 from conformance.case import Case, Check, Context
-from conformance.exchange_campaign import letter, sha
-from conformance.exchange_judging import answers_differently
-from conformance.exchange_script import part_json, terms_json
+from conformance.exchange.campaign import letter, sha
+from conformance.exchange.judging import answers_differently
+from conformance.exchange.script import part_json, terms_json
 from conformance.protocol import Json
 from spec.exchange_headers import latents_message
 from spec.exchange_message import Close, Hello, Message, SliceAck, SliceNack

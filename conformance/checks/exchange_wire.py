@@ -12,8 +12,8 @@ from typing import Any, Final
 from conformance.case import Case, Check, Context
 from conformance.checks.exchange import Story
 from conformance.checks.exchange_thinker import ThinkerStory
-from conformance.exchange_campaign import Campaign, Scripts, sha
-from conformance.exchange_judging import answers_differently
+from conformance.exchange.campaign import Campaign, Scripts, sha
+from conformance.exchange.judging import answers_differently
 from conformance.protocol import Json
 from spec.exchange_message import LatentsAck, LatentsNack
 from spec.sizes import LAG_OF_SCHEDULE, Schedule

@@ -12,9 +12,9 @@ from itertools import groupby
 from typing import Final
 
 from conformance.case import Case, Check, Context, Tolerance
+from conformance.formulas.case import Op, Question, differs
+from conformance.formulas.ops import OPS, questions
 from conformance.guard import PortFault
-from conformance.math_case import Op, Question, differs
-from conformance.math_ops import OPS, questions
 from conformance.protocol import DType, MathRequest, Refusal, Unsupported
 
 

@@ -9,10 +9,10 @@ from typing import Final
 from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, base, in_dtype
 from conformance.oracle import naive_dtype
-from conformance.pairing import all_same, settled
 from conformance.probing import Points, points_after
 from conformance.protocol import DType, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
+from conformance.reporting.pairing import all_same, settled
 from conformance.tolerance import budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE
 

@@ -13,10 +13,10 @@ from conformance.case import Case, Check, Context
 from conformance.checks.isolation import request
 from conformance.checks.lifecycle import script_of, units
 from conformance.inputs import base
-from conformance.pairing import all_same, arrays_of, first_change, settled
 from conformance.programs import Life, Step, as_the_oracle, ended, opened, play, same_lives
 from conformance.protocol import KvEntries, KvExport, Refusal, UnitOutput
 from conformance.recording import Recording, Script, copied
+from conformance.reporting.pairing import all_same, arrays_of, first_change, settled
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from conformance import messages, strict_json
-from conformance.answering import ACTIONS
 from conformance.files.folder import ACTUAL, REPLIES, CaseFolder
-from conformance.messages import COMMANDS
 from conformance.protocol import Array, Json, Port, Refusal, Unsupported
-from conformance.tensor_files import Reference
+from conformance.stdio import messages, strict_json
+from conformance.stdio.answering import ACTIONS
+from conformance.stdio.messages import COMMANDS
+from conformance.stdio.tensor_files import Reference
 from spec.errors import WanStreamerError
 
 

@@ -21,15 +21,16 @@ import attrs
 import numpy as np
 import safetensors.numpy
 
-from conformance import messages, strict_json, wire
+from conformance import wire
 from conformance.files.replay import Recorded
 from conformance.files.tape import START, Crash, Said, key_after
-from conformance.limits import Limits
-from conformance.message_schemas import problem
-from conformance.messages import COMMANDS
 from conformance.protocol import Array, Inconclusive, Json, Refusal, Unsupported
-from conformance.strict_json import NotJson
-from conformance.tensor_files import OPEN_FLAGS, BadFile, Reader, Reference, parsed
+from conformance.stdio import messages, strict_json
+from conformance.stdio.limits import Limits
+from conformance.stdio.message_schemas import problem
+from conformance.stdio.messages import COMMANDS
+from conformance.stdio.strict_json import NotJson
+from conformance.stdio.tensor_files import OPEN_FLAGS, BadFile, Reader, Reference, parsed
 from spec.errors import VectorError
 
 CASE: Final = "case.json"

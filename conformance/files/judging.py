@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.events import (
+from conformance.files import vectors
+from conformance.guard import PortFault
+from conformance.protocol import Inconclusive, Refusal, Unsupported
+from conformance.reporting.events import (
     CaseJudged,
     Event,
     Listener,
@@ -12,10 +15,7 @@ from conformance.events import (
     port_introduced,
     run_started,
 )
-from conformance.files import vectors
-from conformance.guard import PortFault
-from conformance.protocol import Inconclusive, Refusal, Unsupported
-from conformance.report import Report, counted
+from conformance.reporting.report import Report, counted
 from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few
 
 

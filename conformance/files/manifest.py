@@ -11,9 +11,9 @@ from typing import Any, Final
 import attrs
 import cattrs
 
-from conformance import strict_json
 from conformance.protocol import PROTOCOL_VERSION, DType, Profile
-from conformance.strict_json import NotJson
+from conformance.stdio import strict_json
+from conformance.stdio.strict_json import NotJson
 from spec.errors import VectorError
 
 FORMAT: Final = "wanstreamer-vectors"

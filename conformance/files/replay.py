@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 
-from conformance.asking import AskingPort
 from conformance.files.tape import Run
-from conformance.messages import Nothing, Session
 from conformance.protocol import Inconclusive
+from conformance.stdio.asking import AskingPort
+from conformance.stdio.messages import Nothing, Session
 
 
 @attrs.frozen(kw_only=True, eq=False)

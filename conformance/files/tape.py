@@ -14,10 +14,10 @@ from typing import Any, Final
 import attrs
 
 from conformance import wire
-from conformance.answering import ACTIONS
-from conformance.asking import AskingPort
-from conformance.messages import ImportArguments
 from conformance.protocol import Array, Port, Refusal, Unsupported
+from conformance.stdio.answering import ACTIONS
+from conformance.stdio.asking import AskingPort
+from conformance.stdio.messages import ImportArguments
 from spec.errors import WanStreamerError
 
 START: Final = ""

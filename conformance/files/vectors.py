@@ -32,8 +32,8 @@ from conformance.files.manifest import (
 )
 from conformance.files.replay import Replay
 from conformance.files.tape import Said, Tape
+from conformance.formulas.ops import OPS
 from conformance.guard import Guard
-from conformance.math_ops import OPS
 from conformance.oracle import Oracle
 from conformance.protocol import DTYPES, Hello, Port
 from conformance.verdicts import CaseResult, Verdict

@@ -210,9 +210,7 @@ VARIANTS = (
     Benign(
         name="youngest-key-first",
         description="Keys are summed in the opposite order.",
-        factory=lambda: NotExact(
-            "youngest-key-first", (kv_cache, "context_of", youngest_first)
-        ),
+        factory=lambda: NotExact("youngest-key-first", (kv_cache, "context_of", youngest_first)),
     ),
     Benign(
         name="attention-in-blocks",

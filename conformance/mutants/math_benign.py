@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformance import math_backbone, math_case, math_encoder
-from conformance.math_case import Exact, Near, Outcome, rounded
-from conformance.math_ops import OPS
+from conformance.formulas import backbone as math_backbone
+from conformance.formulas import case as math_case
+from conformance.formulas import encoder as math_encoder
+from conformance.formulas.case import Exact, Near, Outcome, rounded
+from conformance.formulas.ops import OPS
 from conformance.mutants.math_port import MathPort
 from conformance.mutants.patching import Benign, Patch
 from conformance.protocol import Array, DType, Hello, MathRequest, Unsupported, wire_dtype

@@ -10,7 +10,7 @@ import attrs
 import torch
 
 from conformance.base_port import BasePort
-from conformance.exchange_script import answer
+from conformance.exchange.script import answer
 from conformance.ports import math_ops
 from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
 from conformance.ports.parts import run_part
@@ -188,7 +188,7 @@ class ReferencePort(BasePort):
     def codec(self, request: CodecRequest, data: Array) -> Array:
         model = self.model(request)
         with torch.no_grad():
-            return array_of(run_part(model, request, torch.tensor(data)))
+            return array_of(run_part(model, request, torch.tensor(data).to(model.dtype)))
 
     def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
         return answer(script, self.performer, self.thinker)

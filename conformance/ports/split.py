@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from conformance.base_port import BasePort
-from conformance.exchange_script import answer
+from conformance.exchange.script import answer
 from conformance.ports.convert import config_of, noise_of, output_of, user_of
 from conformance.protocol import (
     Hello,

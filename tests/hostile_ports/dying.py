@@ -8,8 +8,8 @@ import signal
 from collections.abc import Mapping
 
 from conformance.base_port import BasePort
-from conformance.math_case import Exact
-from conformance.math_ops import OPS
+from conformance.formulas.case import Exact
+from conformance.formulas.ops import OPS
 from conformance.protocol import Array, Hello, MathRequest, Unsupported
 
 

@@ -1,0 +1,36 @@
+"""What a port answered to an exchange script against what the tables of `spec.exchange` answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from conformance.exchange.script import answer
+from conformance.protocol import Json
+
+
+def answers_differently(script: Sequence[Json], replies: Sequence[Json]) -> str | None:
+    """The first entry whose reply is not the tables', or None (WS-CONFORMANCE-8)."""
+    for i, (reply, wanted) in enumerate(zip(replies, answer(script), strict=True)):
+        got = _comparable(reply)
+        for key, value in _comparable(wanted).items():
+            if got.get(key) != value:
+                return (
+                    f"entry {i} ({next(iter(script[i]))}), {key}:"
+                    f" {_short(got.get(key))} against {_short(value)}"
+                )
+    return None
+
+
+def _comparable(reply: Json) -> Json:
+    """Without the wording of a complaint: what counts is that there is one."""
+    sent = [
+        {**m, "reason": bool(m["reason"])} if m.get("kind") == "close" else m
+        for m in reply.get("sent", [])
+    ]
+    return {**json.loads(json.dumps(reply)), "sent": json.loads(json.dumps(sent))}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 160 else text[:157] + "..."
