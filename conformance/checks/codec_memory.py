@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance import arrays
 from conformance.case import Case, Check, Context, Tolerance
-from conformance.checks.codec import OFFLINE
+from conformance.checks.codec import OFFLINE, SEEN
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
@@ -27,8 +27,6 @@ RAGGED: Final = (1, 5, 2, 13, 1, 1, 9, 8)
 """Chunks of `LONG` units, of which none is a multiple of another's border."""
 WITHIN: Final = 18
 """Units in which the memory of every part of `TINY_BARE` begins and ends."""
-SEEN: Final = 1e3
-"""A move of the truth that is this many times the port's epsilon must show."""
 
 Plan = tuple[int, ...]
 
