@@ -41,6 +41,7 @@ class Oracle:
     def __init__(self, port: Port) -> None:
         guard = Guard(port)
         self._port = guard
+        self.port: Port = guard
         self.record = Recorder(guard, guard.hello().features)
         self._truths: dict[tuple[str, Form, DType], Truth] = {}
         self._parts: dict[str, Array] = {}

@@ -13,6 +13,7 @@ import attrs
 
 from conformance.case import Case, Check, Context, Inconclusive
 from conformance.checks.registry import CHECKS, CLAUSES
+from conformance.files.kept import kept_in
 from conformance.guard import Guard, PortFault
 from conformance.oracle import Oracle
 from conformance.protocol import OPTIONAL_FEATURES, PROFILES, Port, Profile, Refusal, Unsupported
@@ -40,6 +41,8 @@ from conformance.verdicts import Blame, CaseResult, Verdict, exit_status, overal
 from spec.errors import ConfigError
 
 ORACLE: Final = "reference"
+FAILING: Final = "failing"
+"""Folder of the reports in which scripts that the suite found by itself are kept."""
 Progress = Callable[[int, int, str], None]
 """Called before each case: cases done, cases in all, id of the next."""
 
@@ -72,7 +75,7 @@ def check(
         if report_dir is None:
             return run(*todo, accepted=accepted)
         files.clear(report_dir)
-        with LogFile(report_dir / LOG) as log:
+        with kept_in(report_dir / FAILING), LogFile(report_dir / LOG) as log:
             report = run(*todo, listener=log, accepted=accepted)
         files.write(report, report_dir)
         return report

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final
 
 from conformance.case import Case, Check, Context
+from conformance.files.kept import keep
 from conformance.guard import PortFault
 from conformance.programs import Step, as_the_oracle, play
 from conformance.protocol import Refusal
 from conformance.random_programs import draws, smallest_failure, to_json
-
 
 WIDER: Final = 4.0
 """The worst of many sessions, some of a single unit: sums added term after term had 1.35 times the
@@ -35,7 +35,9 @@ def _programs(context: Context) -> str | None:
     if found is None:
         return None
     program, reason = found
-    return f"{reason}; the smallest program found: {to_json(program)}"
+    folder = keep("session/random", context.oracle.port, lambda port: play(port, program))
+    kept = "" if folder is None else f"; kept as the case folder {folder}"
+    return f"{reason}; the smallest program found: {to_json(program)}{kept}"
 
 
 CHECKS = (
