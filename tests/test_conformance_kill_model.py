@@ -1,4 +1,7 @@
-"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (visibility, backbone)."""
+"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (visibility, backbone).
+
+Three that take long to find are left to the job that writes the kill table, which runs all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,18 @@ from conformance.mutants import backbone, visibility
 from conformance.mutants.patching import Mutant
 
 
-@pytest.mark.parametrize("mutant", [*visibility.MUTANTS, *backbone.MUTANTS], ids=lambda m: m.name)
+LEFT_TO_THE_TABLE = (
+    "observation-sees-next-unit",
+    "observation-blind-to-words",
+    "last-word-unseen",
+)
+MUTANTS = [
+    mutant
+    for mutant in (*visibility.MUTANTS, *backbone.MUTANTS)
+    if mutant.name not in LEFT_TO_THE_TABLE
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_ws_conformance_14_mutant_is_killed_by_its_clause(mutant: Mutant) -> None:
     assert_killed(mutant)
