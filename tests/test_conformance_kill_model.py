@@ -11,7 +11,6 @@ from port_judging import assert_killed
 from conformance.mutants import backbone, visibility
 from conformance.mutants.patching import Mutant
 
-
 LEFT_TO_THE_TABLE = (
     "observation-sees-next-unit",
     "observation-blind-to-words",

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GOOD: dict[str, Any] = {
     "run reference": {"units": 33, "frames_out": 132, "outputs_sha256": "aa"},
     "run split": {"units": 33, "frames_out": 132, "outputs_sha256": "aa"},
+    "trace": {"clean": True, "events": 7, "violations": []},
+    "simulate": {"cycle_ms": 185.0, "binding": "thinker", "violations": 0},
     "check reference": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
     "check split": {"verdict": "pass", "cases": [{"id": "c", "verdict": "pass"}]},
     "check --list": {"mutants": [{"name": "pads-visible", "clause": "WS-LAYOUT-3"}]},
@@ -27,8 +29,8 @@ STAND_IN = """\
 #!{python}
 import json, pathlib, sys
 argv = sys.argv
-key = "check --list" if "--list" in argv else argv[1] + " " + next(
-    argv[argv.index(o) + 1] for o in ("--engine", "--port") if o in argv)
+named = [argv[argv.index(o) + 1] for o in ("--engine", "--port") if o in argv]
+key = "check --list" if "--list" in argv else " ".join([argv[1], *named])
 answer = json.loads(pathlib.Path({answers!r}).read_text())[key]
 print(json.dumps(answer))
 sys.exit(answer.get("verdict") == "fail")
@@ -51,11 +53,11 @@ def main_job(tmp_path: Path, answers: dict[str, Any]) -> ModuleType:
 
 
 def test_all_good_is_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Five steps, one line each, and a count at the end."""
+    """Seven steps, one line each, and a count at the end."""
     assert main_job(tmp_path, GOOD).main() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 5
-    assert lines[-1] == "5 passed, 0 failed"
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 7
+    assert lines[-1] == "7 passed, 0 failed"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,9 @@ def test_all_good_is_success(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     [
         ("run split", {"outputs_sha256": "bb"}, "outputs_sha256 differ"),
         ("run reference", {"frames_out": 131}, "units and frames"),
+        ("trace", {"clean": False, "violations": ["x"]}, "1 violations"),
+        ("simulate", {"cycle_ms": 160.0}, "cycle 160.0 ms"),
+        ("simulate", {"violations": 2}, "2 violations"),
         ("check reference", {"verdict": "fail"}, "exit 1, not 0"),
         ("check split", {"cases": []}, "on 0 cases"),
         ("check split", {"verdict": "inconclusive"}, "verdict inconclusive"),

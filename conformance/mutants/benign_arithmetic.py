@@ -25,7 +25,9 @@ def by_library(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 def by_einsum(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Grouped heads without repeated keys; scores scaled before the product."""
-    grouped = (q / math.sqrt(q.shape[-1])).reshape(k.shape[0], -1, *q.shape[1:])
+    # Not -1 for the groups: a pass may have no queries at all.
+    groups = q.shape[0] // k.shape[0]
+    grouped = (q / math.sqrt(q.shape[-1])).reshape(k.shape[0], groups, *q.shape[1:])
     scores = torch.einsum("hgnd,hmd->hgnm", grouped, k).masked_fill(~mask, -torch.inf)
     weights = torch.exp(scores - scores.amax(-1, keepdim=True))
     weights = weights / weights.sum(-1, keepdim=True)
