@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from conformance.case import Case, Check, Context, Inconclusive
-from conformance.checks.registry import CHECKS, CLAUSES
+from conformance.checks.registry import CHECKS, CLAUSES, LONG
 from conformance.files.kept import kept_in
 from conformance.guard import Guard, PortFault
 from conformance.oracle import Oracle
@@ -135,8 +135,8 @@ def plan(
     checks = tuple(c for c in selected if profile is not None or c.profile in claimed)
     todo = [(c, case) for c in checks for case in cases_of(c, context) if about(case, clause)]
     if clause is not None:
-        # Cases about this clause alone come before those about it among others.
-        todo.sort(key=lambda pair: not pair[1].clauses)
+        # Cases about this clause alone come before those about it among others; long ones last.
+        todo.sort(key=lambda pair: (pair[0].id in LONG, not pair[1].clauses))
     return Plan(context=context, checks=checks, todo=tuple(todo))
 
 

@@ -1,6 +1,6 @@
 """WS-CONFORMANCE-14: each mutant fails in a check of its own clause (visibility, backbone).
 
-Three that take long to find are left to the job that writes the kill table, which runs all.
+Those that take long to find are left to the job that writes the kill table, which runs all.
 """
 
 from __future__ import annotations

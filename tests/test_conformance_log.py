@@ -132,7 +132,7 @@ def test_ws_conformance_19_events_come_in_order_and_as_they_happen() -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from conformance.events import CaseJudged, CaseStarted, LogFile, run_started
+from conformance.reporting.events import CaseJudged, CaseStarted, LogFile, run_started
 from conformance.verdicts import CaseResult, Verdict
 
 with LogFile(Path(sys.argv[1])) as log:

@@ -4,33 +4,63 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from port_judging import judged
+import pytest
 
+from conformance.checks import random
 from conformance.files.answers import answer_case
 from conformance.files.folder import CaseFolder
-from conformance.files.kept import kept_in
+from conformance.files.kept import keep, kept_in
+from conformance.guard import Guard
+from conformance.inputs import base
 from conformance.ports.reference import ReferencePort
-from conformance.resolve import resolve
-from conformance.verdicts import Verdict
+
+SCRIPT = base("tiny-bare", "sequential", "float32", units=2)
 
 
-def test_ws_vectors_1_a_random_failure_is_kept_as_a_case_folder(tmp_path: Path) -> None:
+def play(port: Guard) -> None:
+    session = port.open(SCRIPT.open)
+    for unit in SCRIPT.units:
+        port.step(session, unit)
+    port.close(session)
+
+
+def test_ws_vectors_1_a_script_is_kept_as_a_case_folder(tmp_path: Path) -> None:
     with kept_in(tmp_path):
-        report = judged(resolve("mutant:second-session-not-fresh"), "session/random")
-    (case,) = report.cases
-    assert case.verdict is Verdict.FAIL
-    assert "kept as the case folder" in case.detail
+        place = keep("session/random", ReferencePort(), play)
+    assert place == tmp_path / "session-random"
     folder = CaseFolder.read(tmp_path / "session-random")
-    commands = [request["command"] for request in folder.requests]
-    assert {"open", "step", "close"} <= set(commands)
-    # A good port gives what is expected of it, up to the bits that another process may round.
+    assert [r["command"] for r in folder.requests] == ["open", "step", "step", "close"]
     answer_case(folder, ReferencePort())
     answered = folder.recorded(actual=True)
-    for index, command in enumerate(commands):
+    for index in range(4):
         reply = answered.reply(index)
-        assert not isinstance(reply, Exception), f"{command}: {reply}"
+        assert not isinstance(reply, Exception), reply
+
+
+def test_ws_vectors_1_a_script_kept_again_replaces_the_older_one(tmp_path: Path) -> None:
+    with kept_in(tmp_path):
+        keep("a/b", ReferencePort(), play)
+        keep("a/b", ReferencePort(), play)
+    assert [path.name for path in tmp_path.iterdir()] == ["a-b"]
 
 
 def test_ws_vectors_1_nothing_is_kept_without_a_place() -> None:
-    report = judged(resolve("mutant:second-session-not-fresh"), "session/random")
-    assert "kept" not in report.cases[0].detail.partition("the smallest program found")[2]
+    assert keep("a/b", ReferencePort(), play) is None
+
+
+def test_ws_vectors_1_a_random_failure_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check itself, with a search that has found something."""
+    from port_judging import judged
+
+    from conformance.random_programs import from_json
+
+    lean = '[{"do":"open","session":"a","request":{"preset":"tiny-bare","schedule":"overlapped",'
+    lean += '"dtype":"float32"}},{"do":"close","session":"a"}]'
+    monkeypatch.setattr(random, "smallest_failure", lambda *_: (from_json(lean), "it is off"))
+    with kept_in(tmp_path):
+        report = judged(ReferencePort(), "session/random")
+    detail = report.cases[0].detail
+    assert f"kept as the case folder {tmp_path / 'session-random'}" in detail
+    assert (tmp_path / "session-random" / "case.json").is_file()

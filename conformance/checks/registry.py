@@ -64,3 +64,6 @@ CLAUSES: Final = tuple(
     dict.fromkeys(clause for check in CHECKS.values() for clause in check.clauses)
 )
 """Every clause that some check judges."""
+
+LONG: Final = ("drift/late", "drift/long")
+"""Checks of long sessions: what a short one can find is found there first."""
