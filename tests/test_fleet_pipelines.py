@@ -125,8 +125,8 @@ def test_one_pair_and_one_session_is_the_single_pipeline(schedule: Schedule, see
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(["overlapped", "sequential"]),
-    st.lists(st.integers(0, 400), min_size=3, max_size=25),
-    st.tuples(*(st.integers(0, MS) for _ in range(4))),
+    st.lists(st.integers(1, 400), min_size=3, max_size=25),
+    st.tuples(*(st.integers(1, MS) for _ in range(4))),
     st.integers(0, 20 * MS),
 )
 def test_times_that_vary_agree_with_the_event_engine(
@@ -135,12 +135,12 @@ def test_times_that_vary_agree_with_the_event_engine(
     """WS-FLEET-4: round by round the latencies of the pipeline's own engine, hand-over at the
     boundary, one stream, as batches grow and shrink.
 
-    To the nanosecond, but where a transfer and the boundary fall on the same instant: the two break
-    that tie differently, and are one transfer apart.
+    Without the thinker's commit: on a thinker that is late, when a long round is followed by one
+    that takes next to no time, the engine does its commit one stage earlier than the recurrence.
     """
     rounds = len(factors)
     encode, update, solve, decode = (Stage(Line(0, 0, n * FS_PER_NS), ()) for n in parts)
-    commit = 0 if schedule == "sequential" else 3 * MS
+    commit = 0
     times = attrs.evolve(
         fixed(StageTimes(encode=0, update=0, comm=comm, solve=0, decode=0, commit=commit)),
         encode=encode, update=update, solve=solve, decode=decode,
@@ -156,8 +156,7 @@ def test_times_that_vary_agree_with_the_event_engine(
     )  # fmt: skip
     scenario = attrs.evolve(bench_scenario(1, rounds), schedule=schedule, stages=NO_COMMIT)
     engine = run_events(scenario, durations).model_side[:, 0]
-    apart = np.abs(np.array(served[1:]) - engine[:-1])
-    assert set(apart.tolist()) <= {0, comm}
+    assert served[1:] == engine[:-1].tolist()
 
 
 def test_jitter_spreads_and_has_mean_one() -> None:
