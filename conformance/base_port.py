@@ -5,6 +5,7 @@ A Python port derives from it and overrides what it can do; the features are tho
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from conformance.protocol import (
@@ -24,11 +25,12 @@ from conformance.protocol import (
 # ruff: noqa: ARG002 - the names of arguments are the protocol's
 
 
-class BasePort:
+class BasePort(ABC):
     """See `conformance.protocol.Port` for the commands."""
 
+    @abstractmethod
     def hello(self) -> Hello:
-        raise NotImplementedError("a port says who it is")
+        """Who the port is and what it claims; the one command that no port can do without."""
 
     def supports(self, feature: str) -> bool:
         """What `hello` names, and nothing else."""

@@ -10,7 +10,7 @@ import attrs
 
 from conformance.case import Case, Check, Context
 from conformance.exchange.campaign import letter, sha
-from conformance.exchange.judging import answers_differently
+from conformance.exchange.judging import answers_differently, cases_of
 from conformance.exchange.script import terms_json
 from conformance.protocol import Json
 from spec.exchange_headers import slice_header
@@ -246,15 +246,7 @@ def script_of(name: str, schedule: Schedule) -> list[Json]:
 
 def stories(context: Context) -> Iterator[Case]:
     """Every story under the overlapped schedule, the plain one under both (WS-EXCHANGE-7)."""
-    for name, told in STORIES.items():
-        for schedule in ("overlapped", "sequential") if name in IN_BOTH_SCHEDULES else (
-            "overlapped",
-        ):  # fmt: skip
-            yield Case(
-                name=f"{name}-{schedule}",
-                clauses=(told.clause, "WS-CONFORMANCE-8"),
-                judge=partial(_judge, context, name, schedule),
-            )
+    return cases_of(STORIES, IN_BOTH_SCHEDULES, partial(_judge, context))
 
 
 def _judge(context: Context, name: str, schedule: Schedule) -> str | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
+from conformance.case import Case
 from conformance.exchange.script import answer
 from conformance.protocol import Json
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 
 def answers_differently(script: Sequence[Json], replies: Sequence[Json]) -> str | None:
@@ -20,6 +24,29 @@ def answers_differently(script: Sequence[Json], replies: Sequence[Json]) -> str 
                     f" {_short(got.get(key))} against {_short(value)}"
                 )
     return None
+
+
+class Told(Protocol):
+    """A story as a check keeps it; ``clause`` is the one that it is about."""
+
+    @property
+    def clause(self) -> str: ...
+
+
+def cases_of(
+    stories: Mapping[str, Told],
+    in_both_schedules: Collection[str],
+    judge: Callable[[str, Schedule], str | None],
+) -> Iterator[Case]:
+    """Every story under the overlapped schedule, some under both (WS-CONFORMANCE-8)."""
+    for name, told in stories.items():
+        for schedule in LAG_OF_SCHEDULE:
+            if schedule == "overlapped" or name in in_both_schedules:
+                yield Case(
+                    name=f"{name}-{schedule}",
+                    clauses=(told.clause, "WS-CONFORMANCE-8"),
+                    judge=partial(judge, name, schedule),
+                )
 
 
 def _comparable(reply: Json) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -70,8 +71,9 @@ class Reordering(PatchedPort):
     def hello(self) -> Hello:
         return attrs.evolve(super().hello(), exact_split=False)
 
+    @abstractmethod
     def otherwise(self) -> bool:
-        raise NotImplementedError("a variant says when")
+        """Is it the opposite order now?"""
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

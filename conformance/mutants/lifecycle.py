@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -228,8 +229,9 @@ class RefusesTooLate(ReferencePort):
 class ForgetsToExport(ReferencePort):
     """What it exports is changed by `exported`."""
 
+    @abstractmethod
     def exported(self, entries: KvEntries) -> KvEntries:
-        raise NotImplementedError("a mutant says how")
+        """What it makes of the entries of one role."""
 
     def export_kv(self, session_id: str) -> KvExport:
         state = super().export_kv(session_id)
