@@ -26,6 +26,12 @@ def uniform(name: str, shape: tuple[int, ...]) -> Array:
     return np.asarray((2 * top24 + 1 - (1 << 24)) / (1 << 24)).reshape(shape)
 
 
+def fraction(name: str, shape: tuple[int, ...]) -> Array:
+    """`spec.recipe.fraction` for every element, float64 in [0, 1) (WS-RECIPE-8)."""
+    top53 = (words(name, 0, prod(shape)) >> np.uint64(11)).astype(np.float64)
+    return np.asarray(top53 / float(1 << 53)).reshape(shape)
+
+
 def gaussian(name: str, shape: tuple[int, ...]) -> Array:
     """`spec.recipe.gaussian` for every element, float64 (WS-RECIPE-4)."""
     w = words(name, 0, 3 * prod(shape)).reshape(-1, 3, 1)

@@ -10,7 +10,14 @@ import attrs
 import numpy as np
 
 from conformance import arrays, shapes
-from conformance.protocol import Array, DType, OpenRequest, UnitInput, wire_dtype
+from conformance.protocol import (
+    Array,
+    DType,
+    IdentityInput,
+    OpenRequest,
+    UnitInput,
+    wire_dtype,
+)
 from conformance.reach import Place
 from conformance.recording import Script
 from spec import clock
@@ -121,6 +128,35 @@ def unit_of(request: OpenRequest, k: int, content: Content) -> UnitInput:
         noise_audio=noise("audio", shapes.audio_latent(preset)) if has.agent_audio else None,
         noise_video=noise("video", shapes.video_latent(preset)) if has.agent_video else None,
         agent_text=content.agent_text if has.agent_text else None,
+        uniform=text_numbers(preset, content.seed, k)
+        if request.sampling is not None and has.agent_text
+        else None,
+    )
+
+
+def text_numbers(preset: Preset, seed: int, k: int) -> Array:
+    """A number in [0, 1) for each text slot of unit ``k``, float64 (WS-RECIPE-8)."""
+    return sealed(arrays.fraction(f"text/{seed}/{k}", (preset.agent_text_slots,)))
+
+
+@cache
+def identity(
+    preset: str, dtype: DType, *, image: bool = True, voice_ticks: int = 0, seed: int = 0
+) -> IdentityInput:
+    """A drawn picture, a drawn recording of so many ticks; the same record for the same
+    arguments, so that requests which hold it are equal."""
+    sizes = preset_named(preset)
+    frame, samples = shapes.frames(sizes)[1:], (clock.AGENT_SAMPLES_PER_TICK * voice_ticks,)
+
+    def filled(name: str, shape: shapes.Shape, gain: float) -> Array:
+        drawn = gain * arrays.uniform(f"conformance/identity/{seed}/{name}", shape)
+        return sealed(drawn.astype(np.float32).astype(wire_dtype(dtype)))
+
+    return IdentityInput(
+        image=image,
+        voice_ticks=voice_ticks,
+        picture=filled("picture", frame, 0.9) if image else None,
+        voice=filled("voice", samples, 0.5) if voice_ticks else None,
     )
 
 
@@ -223,4 +259,9 @@ def in_dtype(script: Script, dtype: DType) -> Script:
         )
         for u in script.units
     )
-    return attrs.evolve(script, open=attrs.evolve(script.open, dtype=dtype), units=units)
+    opened = attrs.evolve(script.open, dtype=dtype)
+    if opened.identity is not None:
+        who = opened.identity
+        who = attrs.evolve(who, picture=cast(who.picture), voice=cast(who.voice))
+        opened = attrs.evolve(opened, identity=who)
+    return attrs.evolve(script, open=opened, units=units)

@@ -45,9 +45,27 @@ PARTS: Final[tuple[Part, ...]] = (
 
 DTYPES: Final[tuple[DType, ...]] = ("float32", "float64", "bfloat16", "float16")
 OPTIONAL_FEATURES: Final = frozenset(
-    {"load", "midpoint", "media", "offline", "kv_digest", "kv_transfer", "reset", "probe", *DTYPES}
+    {
+        "load",
+        "midpoint",
+        "media",
+        "offline",
+        "kv_digest",
+        "kv_transfer",
+        "reset",
+        "probe",
+        "identity",
+        "prefill_chunks",
+        "sampling",
+        *DTYPES,
+    }
 )
 """What a conformant port may answer `Unsupported` to (WS-CONFORMANCE-3)."""
+
+
+ABSENT_WHEN_NONE: Final = {"absent_when_none": True}
+"""Metadata of a field that a message names only if it has a value: who lacks the feature that the
+field belongs to never sees it (WS-CONFORMANCE-23)."""
 
 
 def wire_dtype(dtype: DType) -> np.dtype[Any]:
@@ -82,7 +100,8 @@ class Hello:
     ``deterministic``: the same commands give the same bits. ``features`` names the commands it
     answers: "math", "codec", "session" (open, step, finish, close), "exchange", and the optional
     "midpoint" and "media" (ops of `math`), "offline", "kv_digest", "kv_transfer" (export_kv,
-    import_kv), "reset", "probe".
+    import_kv), "reset", "probe", and "identity", "prefill_chunks" and "sampling" (members of `open`
+    and `step`).
     ``exact_split``: its thinker and performer reproduce the oracle's single process bit by bit in
     float64; only our own split claims it, everyone else is held to class C (WS-CONFORMANCE-9).
     """
@@ -97,9 +116,39 @@ class Hello:
     exact_split: bool = False
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class IdentityInput:
+    """Who the agent is: what the session's description says, and the signals themselves
+    (WS-CONFORMANCE-23, WS-PREFILL-3).
+
+    ``image`` and ``voice_ticks`` are the description, the fields of `spec.prefill.Identity`;
+    ``picture`` [3, H, W] and ``voice`` [960 x voice_ticks] are RGB and samples in [-1, 1], in the
+    wire form of the session's dtype, None where the description has none.
+    """
+
+    image: bool = False
+    voice_ticks: int = 0
+    picture: Array | None = None
+    voice: Array | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SamplingInput:
+    """How the agent's words are chosen: the fields of `spec.text.Sampling`, not checked, so that a
+    bad one can be sent (WS-CONFORMANCE-23, WS-TEXT-8)."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
 @attrs.frozen(kw_only=True)
 class OpenRequest:
-    """What a session is opened with; weights always come from the integer recipe (WS-RECIPE-3)."""
+    """What a session is opened with; weights always come from the integer recipe (WS-RECIPE-3).
+
+    Only a port with the feature of that name is asked with an ``identity``, with
+    ``prefill_chunks``, the tokens of P to run at a time (WS-PREFILL-5), or with ``sampling``.
+    """
 
     preset: str
     schedule: Schedule
@@ -107,6 +156,9 @@ class OpenRequest:
     modalities: Modalities = Modalities()
     prompt: tuple[int, ...] = ()
     weights: Literal["recipe"] = "recipe"
+    identity: IdentityInput | None = attrs.field(default=None, metadata=ABSENT_WHEN_NONE)
+    prefill_chunks: tuple[int, ...] | None = attrs.field(default=None, metadata=ABSENT_WHEN_NONE)
+    sampling: SamplingInput | None = attrs.field(default=None, metadata=ABSENT_WHEN_NONE)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -115,7 +167,9 @@ class UnitInput:
 
     ``audio`` [2560]; ``video`` [4, 3, H, W]; ``noise_audio`` [4, Ca]; ``noise_video``
     [Cv, h, w], the latent frame; None where the session has no such modality. ``agent_text``
-    forces the ids of the agent's text slots instead of the argmax.
+    forces the ids of the agent's text slots instead of the model's own. ``uniform`` float64
+    [agent text slots] in [0, 1), whatever the dtype: the numbers by which a session that samples
+    chooses them (WS-TEXT-3).
     """
 
     unit: int
@@ -125,6 +179,7 @@ class UnitInput:
     noise_audio: Array | None = None
     noise_video: Array | None = None
     agent_text: tuple[int, ...] | None = None
+    uniform: Array | None = attrs.field(default=None, metadata=ABSENT_WHEN_NONE)
 
 
 @attrs.frozen(kw_only=True, eq=False)

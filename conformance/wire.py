@@ -29,6 +29,9 @@ def encode(value: Any, name: str = "") -> tuple[Any, dict[str, Array]]:
         return Named(tensor=name), {name: value}
     if attrs.has(type(value)):
         fields = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+        for a in attrs.fields(type(value)):
+            if fields[a.name] is None and a.metadata.get("absent_when_none"):
+                del fields[a.name]
         return encode(fields, name)
     if isinstance(value, Mapping):
         parts = {k: encode(v, f"{name}.{k}" if name else str(k)) for k, v in value.items()}

@@ -23,6 +23,7 @@ from optimized.payloads import DTYPES
 from optimized.performer_process import RESEND_S, SESSION, Order
 from optimized.thinker_driver import ThinkerDriver
 from optimized.transport import THINKER, PeerGoneError, Transport
+from reference.prefill import NOBODY, IdentitySignals, check_identity
 from reference.units import AgentUnit, Latents, UserUnit
 from reference.weights import build_model
 from spec.errors import ConfigError
@@ -45,9 +46,12 @@ class SplitEngine:
         config: the session.
         dtype: "float32" or "float64".
         trace: where the merged trace of both processes goes.
+        identity: picture and voice, if the session has them; the performer gets their entries with
+            the rest of the prefill (WS-PREFILL-3).
 
     Raises:
         PeerGoneError: the performer died.
+        TensorError: signals that are not those of the session's identity.
     """
 
     def __init__(
@@ -55,7 +59,10 @@ class SplitEngine:
         config: SessionConfig,
         dtype: str,
         trace: TextIO | None = None,
+        identity: IdentitySignals = NOBODY,
     ) -> None:
+        # Before there is a process that would have to be ended.
+        check_identity(config, identity)
         # One thread a process, so that sums keep their order (WS-STREAMING-5).
         torch.set_num_threads(1)
         self._config = config
@@ -68,7 +75,7 @@ class SplitEngine:
             model = build_model(config.preset, DTYPES[dtype])
             terms = terms_of(config, SESSION, dtype)
             self._tracer = self._open_tracer(stack)
-            self._driver = ThinkerDriver(model, config, terms, self._send, self._tracer)
+            self._driver = ThinkerDriver(model, config, terms, self._send, self._tracer, identity)
             self._resources = stack.pop_all()
 
     def _start(self, dtype: str, stack: contextlib.ExitStack) -> subprocess.Popen[str]:
@@ -123,13 +130,21 @@ class SplitEngine:
         return PeerGoneError("performer process", what, "alive until the session is closed")
 
     def step(
-        self, user: UserUnit, noise: Latents, agent_text: tuple[int, ...] | None = None
+        self,
+        user: UserUnit,
+        noise: Latents,
+        agent_text: tuple[int, ...] | None = None,
+        uniform: torch.Tensor | None = None,
     ) -> list[AgentUnit]:
-        """Take u_k; the responses that came back meanwhile, in order (WS-STREAMING-2)."""
+        """Take u_k; the responses that came back meanwhile, in order (WS-STREAMING-2).
+
+        Args:
+            uniform: a number in [0, 1) for each text slot, if the session samples (WS-TEXT-3).
+        """
         k = user.unit
         if self._config.schedule == "sequential":
             self._wait_for(k - 1)
-        self._driver.think(user, noise, agent_text)
+        self._driver.think(user, noise, agent_text, uniform)
         # Boundary k: slice k has gone over, z_{k-1} comes back.
         self._wait_for(k - 1)
         return self._take_ready()

@@ -16,6 +16,7 @@ from optimized.slice_payload import payload_digest
 from reference import kv_cache, thinker
 from reference.kv_cache import KVEntries
 from reference.model import WanStreamer
+from reference.prefill import NOBODY, IdentitySignals
 from reference.thinker import Language
 from reference.units import AgentUnit, Latents, UserUnit
 from spec import exchange
@@ -52,10 +53,11 @@ class ThinkerDriver(Driver[Thinker]):
         terms: Terms,
         emit: Emit,
         tracer: Tracer | None,
+        identity: IdentitySignals = NOBODY,
     ) -> None:
         super().__init__(exchange.THINKER, exchange.thinker(terms), emit, tracer)
         self._model, self._config, self._terms = model, config, terms
-        _, self._thinker = thinker.prefill(model, config)
+        _, self._thinker = thinker.prefill(model, config, identity)
         self._slices: dict[int, bytes] = {}
         self._noise: dict[int, bytes] = {}
         self._snapshot = b""
@@ -76,18 +78,23 @@ class ThinkerDriver(Driver[Thinker]):
         return self._state.acked
 
     def think(
-        self, user: UserUnit, noise: Latents, agent_text: tuple[int, ...] | None = None
+        self,
+        user: UserUnit,
+        noise: Latents,
+        agent_text: tuple[int, ...] | None = None,
+        uniform: torch.Tensor | None = None,
     ) -> None:
         """Observe u_k, run the language pass, offer slice k (WS-STREAMING-8, WS-STREAMING-9).
 
-        The noise of the unit goes with the slice that it will be solved from.
+        The noise of the unit goes with the slice that it will be solved from; ``uniform`` is a
+        number in [0, 1) for each text slot, if the session samples (WS-TEXT-3).
         """
         k, config = user.unit, self._config
         with self.span(Kind.OBSERVE, k):
             observation, state = thinker.observe(self._model, config, user, self._thinker)
         with self.span(Kind.UPDATE, k):
             language, entries, self._thinker = thinker.update(
-                self._model, config, user, observation, state, agent_text
+                self._model, config, user, observation, state, agent_text, uniform
             )
         self._languages.append(language)
         self._noise[k] = pack_unit(noise, self._model.dtype)

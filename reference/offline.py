@@ -45,8 +45,8 @@ def generate(
     config: SessionConfig,
     users: Sequence[UserUnit],
     noises: Sequence[Latents],
-    agent_texts: Sequence[tuple[int, ...]] | None = None,
-    uniforms: Sequence[torch.Tensor] | None = None,
+    agent_texts: Sequence[tuple[int, ...] | None] | None = None,
+    uniforms: Sequence[torch.Tensor | None] | None = None,
     identity: IdentitySignals = NOBODY,
 ) -> list[AgentUnit]:
     """y_{0..K-1} for u_{0..K-1}, by Eq. (1), unit after unit (WS-STREAMING-10).
@@ -54,7 +54,7 @@ def generate(
     Args:
         users: the whole clip.
         noises: ε of each unit.
-        agent_texts: ids to say instead of the model's own, for every unit.
+        agent_texts: ids to say instead of the model's own, unit by unit; None for its own.
         uniforms: numbers in [0, 1) for every unit, if the session samples (WS-TEXT-3).
         identity: picture and voice, if the session has them (WS-PREFILL-3).
 
@@ -63,7 +63,8 @@ def generate(
     """
     starts = [performer.starting_state(model, config, k, noise) for k, noise in enumerate(noises)]
     for k, forced in enumerate(agent_texts or ()):
-        thinker.check_agent_text(config, k, forced)
+        if forced is not None:
+            thinker.check_agent_text(config, k, forced)
     for k in range(len(users)):
         sampling.check_uniform(config, k, *_of_unit(uniforms, agent_texts, k))
     wait = (config.preset.tokenizer.wait,) * config.layout.agent_text_slots
@@ -93,8 +94,8 @@ def generate(
 
 
 def _of_unit(
-    uniforms: Sequence[torch.Tensor] | None,
-    agent_texts: Sequence[tuple[int, ...]] | None,
+    uniforms: Sequence[torch.Tensor | None] | None,
+    agent_texts: Sequence[tuple[int, ...] | None] | None,
     k: int,
 ) -> tuple[torch.Tensor | None, tuple[int, ...] | None]:
     """What decides the words of unit k."""

@@ -24,7 +24,7 @@ from conformance.protocol import (
     UnitInput,
     UnitOutput,
 )
-from reference import kv_cache, session
+from reference import kv_cache
 from reference.session import SessionState
 
 
@@ -259,7 +259,7 @@ class LazyOpening(ReferencePort):
         opened = super().opened(name)
         if opened.state is LAZY and self._busy:
             with torch.no_grad():
-                opened.state = session.open_session(opened.model, opened.config)
+                opened.state = opened.fresh()
         return opened
 
     _busy = False
@@ -312,10 +312,18 @@ class ChunkedPrefill(ReferencePort):
 
     def _fresh(self, name: str) -> None:
         opened = self.opened(name)
-        total = opened.config.layout.prefill_tokens
-        chunks = [3] * (total // 3) + ([total % 3] if total % 3 else [])
+        layout = opened.config.layout
+        picture = layout.identity.image_slots(layout.preset)
+        # The picture goes in one piece, whatever the plan (WS-PREFILL-5).
+        parts = threes(layout.prompt_tokens), [picture], threes(layout.identity.voice_ticks)
+        opened.chunks = [tokens for part in parts for tokens in part if tokens]
         with torch.no_grad():
-            opened.state = session.open_session(opened.model, opened.config, chunks=chunks)
+            opened.state = opened.fresh()
+
+
+def threes(total: int) -> list[int]:
+    """``total`` in threes, and what is left."""
+    return [3] * (total // 3) + [total % 3]
 
 
 class PagedCache(ReferencePort):

@@ -6,18 +6,35 @@ import torch
 from torch import Tensor
 
 from conformance.protocol import Array, OpenRequest, UnitInput, UnitOutput
+from reference.prefill import NOBODY, IdentitySignals
 from reference.units import AgentUnit, Latents, UserUnit
+from spec.prefill import Identity
 from spec.presets import preset_named
 from spec.session import SessionConfig
+from spec.text import Sampling
 
 
 def config_of(request: OpenRequest) -> SessionConfig:
+    who, words = request.identity, request.sampling
     return SessionConfig(
         preset=preset_named(request.preset),
         schedule=request.schedule,
         modalities=request.modalities,
         prompt=request.prompt,
+        identity=Identity()
+        if who is None
+        else Identity(image=who.image, voice_ticks=who.voice_ticks),
+        sampling=Sampling()
+        if words is None
+        else Sampling(temperature=words.temperature, top_k=words.top_k, top_p=words.top_p),
     )
+
+
+def identity_of(request: OpenRequest) -> IdentitySignals:
+    who = request.identity
+    if who is None:
+        return NOBODY
+    return IdentitySignals(image=tensor_of(who.picture), voice=tensor_of(who.voice))
 
 
 def tensor_of(array: Array | None) -> Tensor | None:
@@ -43,6 +60,10 @@ def user_of(unit: UnitInput) -> UserUnit:
 
 def noise_of(unit: UnitInput) -> Latents:
     return Latents(audio=tensor_of(unit.noise_audio), video=tensor_of(unit.noise_video))
+
+
+def uniform_of(unit: UnitInput) -> Tensor | None:
+    return tensor_of(unit.uniform)
 
 
 def output_of(agent: AgentUnit) -> UnitOutput:

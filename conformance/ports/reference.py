@@ -12,7 +12,15 @@ import torch
 from conformance.base_port import BasePort
 from conformance.exchange.script import answer
 from conformance.ports import math_ops
-from conformance.ports.convert import array_of, config_of, noise_of, output_of, user_of
+from conformance.ports.convert import (
+    array_of,
+    config_of,
+    identity_of,
+    noise_of,
+    output_of,
+    uniform_of,
+    user_of,
+)
 from conformance.ports.parts import run_part
 from conformance.ports.probing import probed
 from conformance.ports.transfer import exported, imported
@@ -31,7 +39,9 @@ from conformance.protocol import (
 )
 from reference import kv_cache, offline, recipe, session
 from reference.model import WanStreamer
+from reference.prefill import IdentitySignals
 from reference.session import SessionState
+from reference.units import AgentUnit
 from spec import exchange
 from spec.errors import PortError
 from spec.exchange_machine import Machine
@@ -59,11 +69,30 @@ def model_of(preset: str, dtype: DType) -> WanStreamer:
 
 @attrs.define(eq=False)
 class Opened:
-    """An open session: its model, its configuration, and the state between two steps."""
+    """An open session: what it was opened with, and the state between two steps."""
 
     model: WanStreamer
     config: SessionConfig
+    identity: IdentitySignals
+    chunks: Sequence[int] | None
+    """Tokens of the prefill to run at a time (WS-PREFILL-5)."""
     state: SessionState
+
+    def fresh(self) -> SessionState:
+        """The state before unit 0, with its identity (WS-PREFILL-1)."""
+        return session.open_session(self.model, self.config, self.identity, self.chunks)
+
+    def stepped(self, unit: UnitInput) -> tuple[AgentUnit, SessionState]:
+        """The response to ``unit``, and the state after it."""
+        return session.step(
+            self.model,
+            self.config,
+            self.state,
+            user_of(unit),
+            noise_of(unit),
+            unit.agent_text,
+            uniform=uniform_of(unit),
+        )
 
 
 class ReferencePort(BasePort):
@@ -100,6 +129,9 @@ class ReferencePort(BasePort):
                 "kv_transfer",
                 "reset",
                 "probe",
+                "identity",
+                "prefill_chunks",
+                "sampling",
             ),
             exact_split=True,
         )
@@ -108,7 +140,9 @@ class ReferencePort(BasePort):
         model, config = self.model(request), config_of(request)
         name = f"{self.name}-{next(self._ids)}"
         with torch.no_grad():
-            self.sessions[name] = Opened(model, config, session.open_session(model, config))
+            identity, chunks = identity_of(request), request.prefill_chunks
+            state = session.open_session(model, config, identity, chunks)
+            self.sessions[name] = Opened(model, config, identity, chunks, state)
         return name
 
     def load(self, request: LoadRequest) -> str:
@@ -129,14 +163,7 @@ class ReferencePort(BasePort):
     def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
         opened = self.opened(session_id)
         with torch.no_grad():
-            agent, opened.state = session.step(
-                opened.model,
-                opened.config,
-                opened.state,
-                user_of(unit),
-                noise_of(unit),
-                unit.agent_text,
-            )
+            agent, opened.state = opened.stepped(unit)
         return [output_of(agent)]
 
     def finish(self, session_id: str) -> Sequence[UnitOutput]:
@@ -149,19 +176,12 @@ class ReferencePort(BasePort):
     def reset(self, session_id: str) -> None:
         opened = self.opened(session_id)
         with torch.no_grad():
-            opened.state = session.open_session(opened.model, opened.config)
+            opened.state = opened.fresh()
 
     def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
         opened = self.opened(session_id)
         with torch.no_grad(), probed(opened.model, points) as found:
-            session.step(
-                opened.model,
-                opened.config,
-                opened.state,
-                user_of(unit),
-                noise_of(unit),
-                unit.agent_text,
-            )
+            opened.stepped(unit)
         return found
 
     def export_kv(self, session_id: str) -> KvExport:
@@ -170,18 +190,18 @@ class ReferencePort(BasePort):
     def import_kv(self, session_id: str, state: KvExport) -> None:
         opened = self.opened(session_id)
         with torch.no_grad():
-            fresh = session.open_session(opened.model, opened.config)
-            opened.state = imported(state, fresh)
+            opened.state = imported(state, opened.fresh())
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
-        texts = [u.agent_text for u in units if u.agent_text is not None]
         with torch.no_grad():
             agents = offline.generate(
                 self.model(request),
                 config_of(request),
                 [user_of(u) for u in units],
                 [noise_of(u) for u in units],
-                texts if len(texts) == len(units) else None,
+                [u.agent_text for u in units],
+                [uniform_of(u) for u in units],
+                identity_of(request),
             )
         return [output_of(agent) for agent in agents]
 

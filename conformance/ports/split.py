@@ -13,13 +13,21 @@ import torch
 
 from conformance.base_port import BasePort
 from conformance.exchange.script import answer
-from conformance.ports.convert import config_of, noise_of, output_of, user_of
+from conformance.ports.convert import (
+    config_of,
+    identity_of,
+    noise_of,
+    output_of,
+    uniform_of,
+    user_of,
+)
 from conformance.protocol import (
     Hello,
     Json,
     OpenRequest,
     UnitInput,
     UnitOutput,
+    Unsupported,
 )
 from optimized.split import SplitEngine
 from spec import exchange
@@ -42,13 +50,15 @@ class SplitPort(BasePort):
             profiles=("split",),
             dtypes=("float32", "float64"),
             deterministic=True,
-            features=("session", "exchange", "kv_digest"),
+            features=("session", "exchange", "kv_digest", "identity", "sampling"),
             exact_split=True,
         )
 
     def open(self, request: OpenRequest) -> str:
+        if request.prefill_chunks is not None:
+            raise Unsupported("prefill_chunks")
         name = f"{self.name}-{next(self._ids)}"
-        engine = SplitEngine(config_of(request), request.dtype)
+        engine = SplitEngine(config_of(request), request.dtype, identity=identity_of(request))
         self._engines[name] = engine.__enter__()
         return name
 
@@ -60,7 +70,7 @@ class SplitPort(BasePort):
     def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
         engine = self._engine(session)
         with torch.no_grad():
-            agents = engine.step(user_of(unit), noise_of(unit), unit.agent_text)
+            agents = engine.step(user_of(unit), noise_of(unit), unit.agent_text, uniform_of(unit))
         return [output_of(agent) for agent in agents]
 
     def finish(self, session: str) -> Sequence[UnitOutput]:
