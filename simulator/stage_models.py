@@ -203,7 +203,8 @@ class Roofline:
     """What a device allows at best, growing with the history (WS-SIMULATION-2, WS-COST-8).
 
     ``stage``: a field of `spec.latency.StageTimes`. ``history``: units of history at unit 0, so
-    that a run can begin late in a session.
+    that a run can begin late in a session. Response k is committed in unit k + 1, so that is where
+    its commit's time is found (WS-COST-2).
     """
 
     plan: Plan
@@ -212,14 +213,19 @@ class Roofline:
 
     def times_ns(self, key: Words, first: int, count: int) -> Times:
         """See `StageModel`."""
-        units = range(self.history + first, self.history + first + count)
+        start = self._in_unit(first)
+        units = range(start, start + count)
         row = np.array([_roofline_ns(self.plan, unit, self.stage) for unit in units], np.int64)
         return np.broadcast_to(row, (*key.shape, count))
 
     @property
     def typical_ns(self) -> int:
         """The time of the first unit."""
-        return _roofline_ns(self.plan, self.history, self.stage)
+        return _roofline_ns(self.plan, self._in_unit(0), self.stage)
+
+    def _in_unit(self, unit: int) -> int:
+        """The unit of the plan in which this stage of unit ``unit`` is done."""
+        return self.history + unit + (self.stage == "commit")
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulator.fleet.events import EventFleet
 from simulator.fleet.run import FleetRun
 from simulator.fleet.scenario import Admission, Arrivals, Fleet
+from spec.sizes import Schedule
 
 SECOND = fleet_world.SECOND
 
@@ -71,8 +72,9 @@ ARRIVALS = st.one_of(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
+    st.sampled_from(["overlapped", "sequential"]),
     ADMISSIONS,
     ARRIVALS,
     st.integers(1, 6),
@@ -80,7 +82,12 @@ ARRIVALS = st.one_of(
     st.integers(0, 10**6),
 )
 def test_both_tell_the_same_story(
-    admission: Admission, arrivals: Arrivals, pairs: int, jitter: Fraction, seed: int
+    schedule: Schedule,
+    admission: Admission,
+    arrivals: Arrivals,
+    pairs: int,
+    jitter: Fraction,
+    seed: int,
 ) -> None:
     """WS-FLEET-2, WS-FLEET-4, WS-FLEET-6: admissions, ends, cuts and every latency."""
     agree(
@@ -93,15 +100,19 @@ def test_both_tell_the_same_story(
             seed=seed,
             admission=admission,
             arrivals=arrivals,
+            on=fleet_world.plan(schedule=schedule),
         )
     )
 
 
+@pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
 @pytest.mark.parametrize("time_share", [Fraction(1), Fraction(30)])
-def test_both_agree_where_pairs_fall_behind_and_memory_runs_out(time_share: Fraction) -> None:
+def test_both_agree_where_pairs_fall_behind_and_memory_runs_out(
+    time_share: Fraction, schedule: Schedule
+) -> None:
     """WS-FLEET-4, WS-FLEET-5: long sessions, let in by what is cached now, outgrow a pair."""
     fleet = fleet_world.fleet(
-        on=fleet_world.plan("qwen3-1.7b", "h100-sxm", efficiency=Fraction(1)),
+        on=fleet_world.plan("qwen3-1.7b", "h100-sxm", schedule, efficiency=Fraction(1)),
         sessions=16, pairs=2, mean_s=400, longest_s=900, duration_s=90, jitter=Fraction(1, 5),
         admission=Admission(memory="present", time_share=time_share, patience_ns=SECOND),
     )  # fmt: skip

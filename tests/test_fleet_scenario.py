@@ -123,6 +123,7 @@ MISTAKES = {
     "ms for s in the longest": ("longest_s = 120", "longest_s = 120_000", "session.longest_s"),
     "s for ms": ("deadline_ms = 320", "deadline_ms = 0.32", "slo.deadline_ms"),
     "percent for a share": ("on_time = 0.99", "on_time = 99", "slo.on_time"),
+    "eager return": ("efficiency = 0.5", 'handover = "eager"', "fleet.handover: got 'eager'"),
     "percent for an efficiency": ("efficiency = 0.5", "efficiency = 50", "fleet.efficiency"),
     "mean above the longest": ("longest_s = 120", "longest_s = 30", "mean length of a session"),
     "finer than a ns": ("warmup_s = 1.6", "warmup_s = 1.0000000001", "whole nanoseconds"),

@@ -136,6 +136,14 @@ def test_roofline_times_are_those_of_the_plan() -> None:
     assert late.typical_ns == expected[0] > MODELS["roofline"].typical_ns
 
 
+def test_a_response_is_committed_in_the_unit_after_its_own() -> None:
+    """WS-SIMULATION-2, WS-COST-2: so unit 0 has a commit, with the history of unit 1."""
+    commit = Roofline(plan=PLAN, stage="commit", history=5)
+    expected = [roofline.stage_times(PLAN, unit).commit for unit in (6, 7)]
+    assert commit.times_ns(KEY, 0, 2)[0].tolist() == expected
+    assert commit.typical_ns == expected[0] > 0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

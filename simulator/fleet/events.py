@@ -59,9 +59,11 @@ class Pair:
     thinker_works: bool = False
     performer_works: bool = False
     at_exchange: Batch | None = None
-    """The batch whose slice is ready while the performer is not."""
+    """The batch whose slice is ready, or sequential its encoding, while the performer is not."""
     solved: Batch | None = None
     """The batch whose latents go back at the next exchange."""
+    solved_ns: int = 0
+    """When they were ready."""
     before: int = 0
     """Sessions of the batch made last."""
 
@@ -71,7 +73,7 @@ class Pair:
 
 
 class EventFleet:
-    """A run of an overlapped fleet by events (WS-FLEET-4).
+    """A run of a fleet by events (WS-FLEET-4).
 
     ``admitted``: numbers of the arrivals let in, round by round. ``counts``: (ended, rejected, cut,
     waiting), likewise. ``responses``: (pair, round, latency in ns, units).
@@ -80,6 +82,7 @@ class EventFleet:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._limits = fleet, limits_of(fleet)
         self._queue: EventQueue[Pair] = EventQueue()
+        self._sequential = fleet.plan.config.schedule == "sequential"
         self._pairs = [Pair(i) for i in range(pairs_of(fleet, self._limits))]
         self._arrivals = ArrivalProcess(fleet)
         self._factors = jitter_factors(fleet.jitter) if fleet.jitter else None
@@ -177,7 +180,7 @@ class EventFleet:
             comm=int(times.comm_ns(count, np.array(pair.before))),
             solve=int(times.solve.ns(count, history)) * performer >> BITS,
             decode=int(times.decode.ns(count, history)) * thinker >> BITS,
-            commit=int(times.commit.ns(count, history)) * thinker >> BITS,
+            commit=int(times.commit.ns(count, history + count)) * thinker >> BITS,
         )
         pair.before = batch.sessions
         return batch
@@ -187,7 +190,7 @@ class EventFleet:
         if pair.thinker_works or not pair.waiting:
             return
         pair.thinker_works, batch = True, pair.waiting.popleft()
-        done = self._queue.now + batch.encode + batch.update
+        done = self._queue.now + batch.encode + (0 if self._sequential else batch.update)
 
         def ready(pair: Pair) -> None:
             pair.at_exchange = batch
@@ -196,21 +199,29 @@ class EventFleet:
         self._queue.schedule(done, ready, pair)
 
     def _exchange(self, pair: Pair) -> None:
-        """Slice and latents change hands once both sides are there."""
+        """Slice and latents change hands once both sides are there; sequential, and where there is
+        no slice, the latents have left before."""
         batch = pair.at_exchange
         if batch is None or pair.performer_works:
             return
         pair.at_exchange, pair.performer_works = None, True
-        self._queue.schedule(
-            self._queue.now + batch.comm, lambda pair: self._exchanged(pair, batch), pair
-        )
+        at, came = self._queue.now, self._queue.now
+        if pair.solved is not None and pair.solved.sessions:
+            came = max(came, pair.solved_ns + batch.comm)
+        if not batch.sessions:
+            at = came
+        elif self._sequential:
+            at = came + batch.update + batch.comm
+        else:
+            at += batch.comm
+        self._queue.schedule(at, lambda pair: self._exchanged(pair, batch), pair)
 
     def _exchanged(self, pair: Pair, batch: Batch) -> None:
         """The performer solves; the thinker decodes what came back, then commits it."""
         now, back = self._queue.now, pair.solved
 
         def solved(pair: Pair) -> None:
-            pair.solved, pair.performer_works = batch, False
+            pair.solved, pair.solved_ns, pair.performer_works = batch, self._queue.now, False
             self._exchange(pair)
 
         def committed(pair: Pair) -> None:
@@ -218,9 +229,10 @@ class EventFleet:
             self._think(pair)
 
         self._queue.schedule(now + batch.solve, solved, pair)
-        decoded = now
+        decoded = over = now
         if back is not None:
             decoded += back.decode
+            over = decoded + back.commit
             latency = decoded - back.round * clock.UNIT_NS
             self.responses.append((pair.index, back.round, latency, back.sessions))
-        self._queue.schedule(decoded + batch.commit, committed, pair)
+        self._queue.schedule(over, committed, pair)

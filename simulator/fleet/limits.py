@@ -95,7 +95,8 @@ def limits_of(fleet: Fleet) -> Limits:
         weight_bytes=weights,
         session_bytes=session,
         unit_bytes=unit,
-        times=batch_times(plan, max(most, 1), max(int(by_memory.max()), 1)),
+        # The responses of a batch are committed with one unit of history more.
+        times=batch_times(plan, max(most, 1), max(int(by_memory.max()), 1) + 2 * most),
     )
 
 

@@ -108,6 +108,8 @@ def read_plan(table: Table) -> Plan:
     dtype = table.choice("dtype", DTYPES, device.default_dtype)
     device.peak_flops(dtype)
     schedule = table.choice("schedule", tuple(LAG_OF_SCHEDULE), preset.schedule)
+    # Eager return is not modelled (WS-FLEET-4).
+    table.choice("handover", ("boundary",), "boundary")
     return Plan(
         config=SessionConfig(preset=preset, schedule=schedule),
         device=device,
