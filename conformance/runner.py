@@ -4,20 +4,19 @@ WS-CONFORMANCE-11)."""
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import attrs
-
-from conformance.case import Case, Check, Context, Inconclusive
-from conformance.checks.registry import CHECKS, CLAUSES, LONG
+from conformance.case import Check
+from conformance.checks.registry import CHECKS, CLAUSES
 from conformance.files.kept import kept_in
-from conformance.guard import Guard, PortFault
+from conformance.guard import PortFault
+from conformance.judging import Plan, id_of, judge, plan
 from conformance.oracle import Oracle
-from conformance.protocol import OPTIONAL_FEATURES, PROFILES, Port, Profile, Refusal, Unsupported
-from conformance.reporting import floors, measure, waivers
+from conformance.protocol import PROFILES, Port, Profile, Refusal, Unsupported
+from conformance.reporting import floors, waivers
 from conformance.reporting.events import (
     LOG,
     CaseJudged,
@@ -35,9 +34,11 @@ from conformance.reporting.report import Report, counted
 from conformance.reporting.reproduce import command
 from conformance.reporting.waivers import Waiver
 from conformance.resolve import resolve
+from conformance.second_judge import LOG as SECOND_LOG
+from conformance.second_judge import Step, Task, fingerprint, side_by_side
 from conformance.stdio.port import StdioPort
 from conformance.stdio.untrusted import clipped
-from conformance.verdicts import Blame, CaseResult, Verdict, exit_status, overall, too_few
+from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few
 from spec.errors import ConfigError
 
 ORACLE: Final = "reference"
@@ -54,6 +55,7 @@ def check(
     report_dir: Path | None = None,
     progress: Progress | None = None,
     waiver_file: Path | None = None,
+    jobs: int | None = None,
 ) -> Report:
     """What ``wanstreamer check`` does: the port by name against the reference.
 
@@ -62,6 +64,7 @@ def check(
         clause: judge this clause only.
         report_dir: where the log and the reports are written.
         waiver_file: failures that are accepted for a while (WS-CONFORMANCE-20).
+        jobs: how many processes judge, 1 or 2 (WS-CONFORMANCE-23); None for what is quicker.
 
     Raises:
         PortError: the port cannot be loaded, or the folder cannot be written.
@@ -71,12 +74,14 @@ def check(
     accepted = () if waiver_file is None else waivers.read(waiver_file)
     port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
     todo = (port, oracle, port_name, selected, profile, clause, progress, False)
+    both = jobs if jobs is not None else usual_jobs(selected, clause)
     try:
         if report_dir is None:
-            return run(*todo, accepted=accepted)
+            return run(*todo, accepted=accepted, jobs=both)
         files.clear(report_dir)
+        (report_dir / SECOND_LOG).unlink(missing_ok=True)
         with kept_in(report_dir / FAILING), LogFile(report_dir / LOG) as log:
-            report = run(*todo, listener=log, accepted=accepted)
+            report = run(*todo, listener=log, accepted=accepted, jobs=both, report_dir=report_dir)
         files.write(report, report_dir)
         return report
     finally:
@@ -112,47 +117,11 @@ def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
     return chosen
 
 
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What one port will be asked: the checks of the profiles it claims, and their cases."""
-
-    context: Context
-    checks: tuple[Check, ...]
-    todo: tuple[tuple[Check, Case], ...]
-
-
-def plan(
-    port: Port, oracle: Oracle, selected: Sequence[Check], profile: str | None, clause: str | None
-) -> Plan:
-    """The cases for ``port``, none of them judged yet.
-
-    Raises:
-        PortFault, Unsupported, Refusal: the port does not answer ``hello``.
-    """
-    context = Context(Guard(port), oracle)
-    # A profile that nobody asked for is judged only when the port claims it.
-    claimed = (None, *context.hello.profiles)
-    checks = tuple(c for c in selected if profile is not None or c.profile in claimed)
-    todo = [(c, case) for c in checks for case in cases_of(c, context) if about(case, clause)]
-    if clause is not None:
-        # Cases about this clause alone come before those about it among others; long ones last.
-        todo.sort(key=lambda pair: (pair[0].id in LONG, not pair[1].clauses))
-    return Plan(context=context, checks=checks, todo=tuple(todo))
-
-
-def cases_of(owner: Check, context: Context) -> tuple[Case, ...]:
-    """The cases of a check; if it cannot make them all, one more that says so."""
-    made: list[Case] = []
-    try:
-        made.extend(owner.cases(context))
-    except Exception as error:  # noqa: BLE001 - one broken check must not end the run
-        problem = error
-
-        def judge() -> str | None:
-            raise problem
-
-        made.append(Case(name="making-the-cases", judge=judge))
-    return tuple(made)
+def usual_jobs(selected: Sequence[Check], clause: str | None) -> int:
+    """Two processes where there are processors for them and enough to judge: formulas and single
+    clauses are done before a second one has started."""
+    long = clause is None and any(c.profile in ("codec", "session") for c in selected)
+    return 2 if long and (os.cpu_count() or 1) > 1 else 1
 
 
 def run(
@@ -167,12 +136,16 @@ def run(
     *,
     listener: Listener | None = None,
     accepted: Sequence[Waiver] = (),
+    jobs: int = 1,
+    report_dir: Path | None = None,
 ) -> Report:
     """Judge ``port`` by the ``selected`` checks, expected numbers from ``oracle``.
 
     Args:
         listener: told every event as it happens (WS-CONFORMANCE-19).
         accepted: failures that are waived (WS-CONFORMANCE-20).
+        jobs: how many processes judge, 1 or 2; two need a port that ``name`` gives again.
+        report_dir: where a second process keeps what it finds worth keeping.
     """
     events: list[Event] = []
 
@@ -202,28 +175,52 @@ def run(
     idle = nothing and any(c.profile is not None for c in selected)
     tell(port_introduced(planned.context.hello, checks, len(todo)))
     today = dt.datetime.now(dt.UTC).date()
+    clauses_of = {id_of(*pair): pair[1].clauses or pair[0].clauses for pair in todo}
     results: list[CaseResult] = []
-    for done, (owner, case) in enumerate(todo):
-        case_id = f"{owner.id}:{case.name}"
-        if progress is not None:
-            progress(done, len(todo), case_id)
-        tell(CaseStarted(id=case_id))
-        result = judge(owner, case, clause, name, profile)
-        results.append(waivers.waived(result, case.clauses or owner.clauses, accepted, today))
+    if jobs == 1:
+        steps = one_by_one(planned, clause, name, profile)
+    else:
+        steps = side_by_side(planned, _task(planned, name, profile, clause, report_dir))
+    for step in steps:
+        if isinstance(step, CaseStarted):
+            if progress is not None:
+                progress(len(results), len(todo), step.id)
+            tell(step)
+            continue
+        clauses = clauses_of[step.result.id]
+        results.append(waivers.waived(step.result, clauses, accepted, today))
         tell(CaseJudged(result=results[-1]))
         if stop_at_failure and results[-1].verdict is Verdict.FAIL:
             break
     else:
         for waiver in in_scope(accepted, selected, clause):
-            covered = [
-                result
-                for (owner, case), result in zip(todo, results, strict=False)
-                if waiver.covers(result.id, case.clauses or owner.clauses)
-            ]
+            covered = [r for r in results if waiver.covers(r.id, clauses_of.get(r.id, ()))]
             results.append(waivers.judged(waiver, covered, today))
             tell(CaseJudged(result=results[-1]))
     tell(_sum(tuple(results), checks, clause, idle))
     return Report.of(events)
+
+
+def one_by_one(planned: Plan, clause: str | None, name: str, profile: str | None) -> Iterator[Step]:
+    """Every case of the plan to its verdict, in order."""
+    for owner, case in planned.todo:
+        yield CaseStarted(id=id_of(owner, case))
+        yield CaseJudged(result=judge(owner, case, clause, name, profile))
+
+
+def _task(
+    planned: Plan, name: str, profile: str | None, clause: str | None, report_dir: Path | None
+) -> Task:
+    return Task(
+        port=name,
+        checks=tuple(check.id for check in planned.checks),
+        profile=profile,
+        clause=clause,
+        oracle=ORACLE,
+        agreed=fingerprint(planned),
+        kept=None if report_dir is None else report_dir / FAILING,
+        report_dir=report_dir,
+    )
 
 
 def in_scope(
@@ -232,55 +229,6 @@ def in_scope(
     """The waivers that a run must need: those of a clause that it was asked to judge."""
     judged = {c for check in selected for c in check.clauses} if clause is None else {clause}
     return tuple(waiver for waiver in accepted if waiver.clause in judged)
-
-
-def about(case: Case, clause: str | None) -> bool:
-    """Does ``case`` judge ``clause``? A case that names no clauses judges all of its check's."""
-    return clause is None or not case.clauses or clause in case.clauses
-
-
-def judge(
-    owner: Check, case: Case, clause: str | None, port_name: str, profile: str | None = None
-) -> CaseResult:
-    """One case to its verdict; whatever happens in it, it becomes one line."""
-    named = clause or (case.clauses or owner.clauses)[0]
-    start = time.perf_counter()
-    with measure.recording() as notes:
-        verdict, detail, blame = _verdict_of(case)
-    if verdict in (Verdict.FAIL, Verdict.ERROR):
-        detail = f"{clipped(detail)}; reproduce: {command(port_name, named, profile)}"
-    return CaseResult(
-        id=f"{owner.id}:{case.name}",
-        clause=named,
-        verdict=verdict,
-        detail=detail,
-        blame=blame,
-        seconds=round(time.perf_counter() - start, 4),
-        measurements=notes.measurements(),
-    )
-
-
-def _verdict_of(case: Case) -> tuple[Verdict, str, Blame]:
-    try:
-        reason = case.judge()
-    except Unsupported as unsupported:
-        if unsupported.feature in OPTIONAL_FEATURES:
-            return Verdict.UNSUPPORTED, f"no {unsupported.feature}", ""
-        claimed = f"{unsupported.feature} is claimed by the profile but missing"
-        return Verdict.FAIL, claimed, ""
-    except Inconclusive as inconclusive:
-        return Verdict.INCONCLUSIVE, str(inconclusive), ""
-    except Refusal as refusal:
-        return Verdict.FAIL, f"a good request was refused: {refusal}", ""
-    except PortFault as fault:
-        return Verdict.ERROR, str(fault), "port"
-    except SystemExit as end:
-        # Only a port in this process can do that.
-        return Verdict.ERROR, f"the port ended the process: exit {end.code!r}", "port"
-    except Exception as error:  # noqa: BLE001 - a check that raises must not end the run
-        line = " ".join(str(error).split())
-        return Verdict.ERROR, f"in the check: {type(error).__name__}: {line}", "suite"
-    return (Verdict.PASS, "", "") if reason is None else (Verdict.FAIL, reason, "")
 
 
 def _sum(

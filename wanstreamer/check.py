@@ -44,6 +44,12 @@ from spec.clauses import registry
 @click.option(
     "--waivers", type=click.Path(path_type=Path), help="TOML file of failures accepted for a while."
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 2),
+    help="Processes that judge, each with a port of its own; 1 for a port that is there only once."
+    "  [default: 2 for whole profiles, where there are 2 processors]",
+)
 @click.option("--list", "listing", is_flag=True, help="List clauses, checks and mutants.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def check_command(
@@ -52,6 +58,7 @@ def check_command(
     clause: str | None,
     folder: Path | None,
     waivers: Path | None,
+    jobs: int | None,
     listing: bool,
     as_json: bool,
 ) -> int:
@@ -60,7 +67,7 @@ def check_command(
         show_listing(as_json)
         return 0
     with advancing() as advance:
-        result = runner.check(port, profile, clause, folder, advance, waivers)
+        result = runner.check(port, profile, clause, folder, advance, waivers, jobs)
     if as_json:
         click.echo(json.dumps(reports.as_json(result)))
         return result.exit_status

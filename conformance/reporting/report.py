@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import attrs
@@ -69,7 +69,7 @@ class Report:
         first: RunStarted | None = None
         introduced: PortIntroduced | None = None
         ended: RunEnded | None = None
-        pending = ""
+        pending: dict[str, None] = {}
         cases: list[CaseResult] = []
         for event in events:
             match event:
@@ -78,15 +78,15 @@ class Report:
                 case PortIntroduced():
                     introduced = event
                 case CaseStarted():
-                    pending = event.id
+                    pending[event.id] = None
                 case CaseJudged():
                     cases.append(event.result)
-                    pending = ""
+                    pending.pop(event.result.id, None)
                 case RunEnded():
                     ended = event
         assert first is not None
         if ended is None:
-            where = f" in {pending}" if pending else ""
+            where = f" in {' and in '.join(pending)}" if pending else ""
             of_all = "" if introduced is None else f" of {introduced.cases}"
             reasons: tuple[str, ...]
             reasons = (f"the run was cut off{where}, after {len(cases)}{of_all} cases",)
@@ -102,7 +102,7 @@ class Report:
             profile=first.profile,
             verdict=verdict,
             exit_status=status,
-            cases=tuple(cases),
+            cases=in_order(cases, () if introduced is None else introduced.checks),
             clause=first.clause,
             reasons=reasons,
             hello={} if introduced is None else introduced.hello,
@@ -119,6 +119,12 @@ class Report:
     def failures(self) -> tuple[CaseResult, ...]:
         """Cases that speak against the port or the run, in order."""
         return tuple(c for c in self.cases if c.verdict in (Verdict.FAIL, Verdict.ERROR))
+
+
+def in_order(cases: Sequence[CaseResult], checks: Sequence[str]) -> tuple[CaseResult, ...]:
+    """The cases check by check as they were planned: two processes judge in no order."""
+    place = {check: number for number, check in enumerate(checks)}
+    return tuple(sorted(cases, key=lambda case: place.get(case.check, len(place))))
 
 
 def counted(cases: Iterable[CaseResult]) -> dict[str, int]:

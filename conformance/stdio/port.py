@@ -25,7 +25,8 @@ from conformance.stdio.talk import Talk
 from conformance.stdio.untrusted import one_line
 from spec.errors import PortError
 
-LOG: Final = "stderr.log"
+LOG: Final = "port.stderr.log"
+"""What a port wrote on standard error, beside the reports."""
 SHOWN: Final = 200
 ALLOWED: Final = 'cmd:"PROGRAM ARGUMENTS…" with a program that exists, on Linux'
 
@@ -68,15 +69,15 @@ class StdioPort(AskingPort):
         # Also when nobody says stop, and at the end of the interpreter.
         self._clean = weakref.finalize(self, _clean, self._talks, self._log, self._base)
 
-    def stop(self, report_dir: Path | None = None) -> None:
-        """Let the port end (WS-STDIO-2), keep what it said on standard error as
-        ``port.stderr.log``, delete everything else."""
+    def stop(self, report_dir: Path | None = None, log: str = LOG) -> None:
+        """Let the port end (WS-STDIO-2), keep what it said on standard error as ``log`` in
+        ``report_dir``, delete everything else."""
         if self._clean.alive and self._talks:
             with suppress(Broken, PortFault, Unsupported, Refusal):
                 self._talks[0].ask("stop", Nothing(), self._limits.end_s)
                 self._talks[0].leave(self._limits.end_s)
         if self._clean.alive and report_dir is not None and report_dir.is_dir():
-            shutil.copyfile(self._log.path, report_dir / f"port.{LOG}")
+            shutil.copyfile(self._log.path, report_dir / log)
         self._clean()
 
     def hello(self) -> Hello:

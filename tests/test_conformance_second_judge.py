@@ -1,0 +1,139 @@
+"""WS-CONFORMANCE-23: two processes judge what one would, and a port that cannot be there twice is
+not accused of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+
+import attrs
+import pytest
+from port_judging import oracle
+
+from conformance import runner
+from conformance.case import Case
+from conformance.checks.registry import CHECKS
+from conformance.judging import Plan, id_of, plan
+from conformance.reporting.events import CaseJudged, CaseStarted
+from conformance.resolve import resolve
+from conformance.second_judge import Step, Task, fingerprint, shared, side_by_side
+from conformance.verdicts import CaseResult, Verdict
+
+CHOSEN = ("port/honest", "codec/geometry", "exchange/exactly-once", "exchange/thinker")
+LONGEST_S = 240
+
+
+def left_alone() -> None:
+    """A judge of the first process that waits until the second is done."""
+    deadline = time.monotonic() + LONGEST_S
+    while multiprocessing.active_children():
+        assert time.monotonic() < deadline, "the second process has not ended"
+        time.sleep(0.01)
+
+
+def planned_for(port: str, waiting: bool = True) -> Plan:
+    checks = tuple(CHECKS[check] for check in CHOSEN)
+    planned = plan(resolve(port), oracle(), checks, None, None)
+    (owner, first), *others = planned.todo
+    todo = ((owner, attrs.evolve(first, judge=left_alone)), *others) if waiting else planned.todo
+    return attrs.evolve(planned, todo=todo)
+
+
+def steps_of(port: str) -> list[Step]:
+    planned = planned_for(port)
+    task = Task(
+        port=port,
+        checks=CHOSEN,
+        profile=None,
+        clause=None,
+        oracle="reference",
+        agreed=fingerprint(planned),
+        kept=None,
+        report_dir=None,
+    )
+    return list(side_by_side(planned, task))
+
+
+def judged(steps: list[Step]) -> dict[str, CaseResult]:
+    return {step.result.id: step.result for step in steps if isinstance(step, CaseJudged)}
+
+
+@pytest.mark.parametrize("port", ["reference", "mutant:duplicate-appended"])
+def test_ws_conformance_23_two_judge_as_one(port: str) -> None:
+    alone = {
+        id_of(*pair): runner.judge(*pair, None, port) for pair in planned_for(port, False).todo
+    }
+    steps = steps_of(port)
+    together = judged(steps)
+    assert Counter(type(step) for step in steps) == {
+        CaseStarted: len(alone),
+        CaseJudged: len(alone),
+    }
+    assert {case: r.verdict for case, r in together.items()} == {
+        case: r.verdict for case, r in alone.items()
+    }
+    assert {case: r.detail for case, r in together.items()} == {
+        case: r.detail for case, r in alone.items()
+    }
+    # All but the first check were judged there, while the first waited here.
+    ends = [step.result.check for step in steps if isinstance(step, CaseJudged)]
+    assert list(dict.fromkeys(ends)) == [CHOSEN[0], *reversed(CHOSEN[1:])]
+
+
+def test_ws_conformance_23_a_port_that_ends_its_process_is_accused_in_one_case() -> None:
+    cases = judged(steps_of("second_ports:Dying"))
+    assert set(cases) == {id_of(*pair) for pair in planned_for("reference", False).todo}
+    errors = [case for case in cases.values() if case.verdict is not Verdict.PASS]
+    assert [(case.verdict, case.blame, case.check) for case in errors] == [
+        (Verdict.ERROR, "port", "exchange/thinker")
+    ]
+    assert "ended: exit 7; reproduce: wanstreamer check" in errors[0].detail
+
+
+@pytest.mark.parametrize("port", ["second_ports:absent", "second_ports:Other"])
+def test_ws_conformance_23_a_port_that_is_there_once_is_judged_here(port: str) -> None:
+    steps = steps_of(port)
+    assert all(case.verdict is Verdict.PASS for case in judged(steps).values())
+    # In the order of the plan: nothing came from elsewhere.
+    checks = [step.result.check for step in steps if isinstance(step, CaseJudged)]
+    assert tuple(dict.fromkeys(checks)) == CHOSEN
+
+
+def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
+    planned = planned_for("reference")
+    (owner, first), *others = planned.todo
+
+    def interrupted() -> str | None:
+        raise KeyboardInterrupt
+
+    broken = Case(name=first.name, judge=interrupted)
+    planned = attrs.evolve(planned, todo=((owner, broken), *others))
+    task = Task(
+        port="reference", checks=CHOSEN, profile=None, clause=None, oracle="reference",
+        agreed=fingerprint(planned), kept=None, report_dir=None,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        list(side_by_side(planned, task))
+    assert not multiprocessing.active_children()
+
+
+def test_ws_conformance_23_what_is_judged_by_the_clock_is_judged_alone() -> None:
+    planned = planned_for("reference", False)
+    latency = next(check for check in CHECKS.values() if check.profile == "latency")
+    assert latency not in shared(attrs.evolve(planned, checks=(*planned.checks, latency)))
+
+
+def test_ws_conformance_23_a_report_is_in_the_order_of_the_plan() -> None:
+    def run(jobs: int) -> list[str]:
+        report = runner.run(
+            resolve("reference"),
+            oracle(),
+            "reference",
+            [CHECKS[check] for check in CHOSEN],
+            jobs=jobs,
+        )
+        assert report.exit_status == 0
+        return [case.id for case in report.cases]
+
+    assert run(2) == run(1)
