@@ -22,6 +22,7 @@ from spec.layout import (
     prefill_rows,
     response_rows,
 )
+from spec.prefill import Identity
 from spec.presets import preset_named
 from spec.sizes import LAG_OF_SCHEDULE
 
@@ -37,20 +38,23 @@ def contents(context: Context) -> Iterator[Case]:
     for preset in (BARE, "tiny"):
         for schedule in LAG_OF_SCHEDULE:
             script = base(preset, schedule, context.dtype, units=UNITS, forced=True)
-            yield Case(name=f"{preset}-{schedule}-rows", judge=partial(_rows, context, script))
+            yield Case(name=f"{preset}-{schedule}-rows", judge=partial(rows_held, context, script))
             for name in ("keys", "values"):
                 yield Case(
                     name=f"{preset}-{schedule}-{name}",
-                    judge=partial(_numbers, context, script, name),
+                    judge=partial(numbers_held, context, script, name),
                 )
 
 
 def expected_rows(script: Script, up_to: int) -> list[list[int]]:
     """Rows of the prefill and of units ≤ ``up_to``, padding left out (WS-LAYOUT-2)."""
+    preset, who = preset_named(script.open.preset), script.open.identity
+    identity = Identity() if who is None else Identity(image=who.image, voice_ticks=who.voice_ticks)
     layout = Layout(
-        preset=preset_named(script.open.preset),
+        preset=preset,
         modalities=script.open.modalities,
-        prefill_tokens=1 + len(script.open.prompt),
+        prefill_tokens=1 + len(script.open.prompt) + identity.slots(preset),
+        identity=identity,
     )
     rows: list[Row] = [*prefill_rows(layout)]
     for k in range(up_to + 1):
@@ -65,24 +69,27 @@ def committed(entries: KvEntries, up_to: int) -> Array:
     return np.flatnonzero((rows[:, 0] <= up_to) & (rows[:, PAD] == 0))
 
 
-def _rows(context: Context, script: Script) -> str | None:
+def rows_held(context: Context, script: Script) -> str | None:
+    """The rows that both roles hold after ``script``, bit for bit (WS-LAYOUT-2)."""
     state = context.run.exported(script)
-    if state.unit != UNITS:
-        return f"the next unit is said to be {state.unit}, not {UNITS}"
+    units = len(script.units)
+    if state.unit != units:
+        return f"the next unit is said to be {state.unit}, not {units}"
     if set(state.roles) != {"thinker", "performer"}:
         return f"roles {sorted(state.roles)}, not thinker and performer"
-    wanted = expected_rows(script, UNITS - 2)
+    wanted = expected_rows(script, units - 2)
     for role, entries in state.roles.items():
-        got = entries.rows[committed(entries, UNITS - 2)].tolist()
+        got = entries.rows[committed(entries, units - 2)].tolist()
         if len(got) != len(wanted):
-            return f"the {role} holds {len(got)} entries of units ≤ {UNITS - 2}, not {len(wanted)}"
+            return f"the {role} holds {len(got)} entries of units ≤ {units - 2}, not {len(wanted)}"
         for i, (mine, theirs) in enumerate(zip(got, wanted, strict=True)):
             if mine != theirs:
                 return f"the {role}, entry {i}: row {mine}, not {theirs} ({', '.join(COLUMNS)})"
     return None
 
 
-def _numbers(context: Context, script: Script, name: str) -> str | None:
+def numbers_held(context: Context, script: Script, name: str) -> str | None:
+    """The "keys" or "values" that both roles hold after ``script``, in class C."""
     dtype = context.dtype
     truth, naive = (
         context.oracle.record.exported(in_dtype(script, each))
@@ -90,7 +97,8 @@ def _numbers(context: Context, script: Script, name: str) -> str | None:
     )
     for role, entries in context.run.exported(script).roles.items():
         actual, expected, rough = (
-            _of(state, name) for state in (entries, truth.roles[role], naive.roles[role])
+            _of(state, name, len(script.units))
+            for state in (entries, truth.roles[role], naive.roles[role])
         )
         if actual.shape != expected.shape:
             return f"the {role} holds {actual.shape[2]} entries, not {expected.shape[2]}"
@@ -101,10 +109,10 @@ def _numbers(context: Context, script: Script, name: str) -> str | None:
     return None
 
 
-def _of(entries: KvEntries, name: str) -> Array:
-    """[layers, kv_heads, n, head_dim] of what both roles must hold."""
+def _of(entries: KvEntries, name: str, units: int) -> Array:
+    """[layers, kv_heads, n, head_dim] of what both roles must hold after so many units."""
     array: Array = getattr(entries, name)
-    return np.asarray(array[:, :, committed(entries, UNITS - 2)])
+    return np.asarray(array[:, :, committed(entries, units - 2)])
 
 
 CHECKS = (

@@ -1,0 +1,357 @@
+"""The agent's words, drawn by numbers from the suite (the feature sampling).
+
+A word must be the one that the port's own logits and the number of its slot draw, so that rounding
+accuses nobody; the logits are held to the oracle's, which says the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import numpy as np
+
+from conformance.case import Case, Check, Context
+from conformance.checks.isolation import TEXT
+from conformance.closeness import judge_all_close
+from conformance.formulas.text import chosen
+from conformance.inputs import BARE, Content, in_dtype, script_of, sealed, with_text_of
+from conformance.protocol import OpenRequest, Refusal, SamplingInput, UnitInput, UnitOutput
+from conformance.recording import TENSORS, Recording, Script, copied
+from conformance.relations import close, same
+from conformance.reporting.pairing import all_same, compared, settled
+from conformance.sure_words import range_of
+from conformance.tolerance import EPS
+from spec.layout import Modalities
+from spec.presets import preset_named
+from spec.sizes import Schedule
+
+UNITS: Final = 2
+HIGHEST: Final = 1 - 2.0**-53
+NUMBERS: Final = (None, HIGHEST, 0.0, None, None, None, 0.5)
+"""Of the slots in turn; None for one that is drawn."""
+
+RULES: Final[dict[str, SamplingInput]] = {
+    "warm": SamplingInput(temperature=1.0),
+    "cold": SamplingInput(temperature=0.3),
+    "hot": SamplingInput(temperature=4.0),
+    "nearly-frozen": SamplingInput(temperature=1e-3),
+    "nearly-uniform": SamplingInput(temperature=1e6),
+    "top-5": SamplingInput(temperature=6.0, top_k=5),
+    "top-1": SamplingInput(temperature=6.0, top_k=1),
+    "top-everything": SamplingInput(temperature=2.0, top_k=10**6),
+    "nucleus": SamplingInput(temperature=3.0, top_p=0.5),
+    "smallest-nucleus": SamplingInput(temperature=3.0, top_p=1e-6),
+    "top-12-then-nucleus": SamplingInput(temperature=6.0, top_k=12, top_p=0.6),
+    "greedy-whatever-the-rest": SamplingInput(temperature=0.0, top_k=3, top_p=0.2),
+}
+WARM: Final = SamplingInput(temperature=2.0)
+
+
+def sampled(
+    context: Context,
+    rule: SamplingInput,
+    preset: str = BARE,
+    schedule: Schedule = "overlapped",
+    modalities: Modalities = TEXT,
+    contents: Sequence[Content] = (Content(text=(97,)),) * UNITS,
+) -> Script:
+    """A session whose words are drawn, with `NUMBERS`."""
+    request = OpenRequest(
+        preset=preset,
+        schedule=schedule,
+        dtype=context.dtype,
+        modalities=modalities,
+        prompt=(72, 105),
+        sampling=rule,
+    )
+    script = script_of(request, contents)
+    units = tuple(attrs.evolve(u, uniform=_numbered(u)) for u in script.units)
+    return attrs.evolve(script, units=units)
+
+
+def _numbered(unit: UnitInput) -> Any:
+    if unit.uniform is None:
+        return None
+    slots = len(unit.uniform)
+    chosen = [NUMBERS[(unit.unit * slots + i) % len(NUMBERS)] for i in range(slots)]
+    return sealed(
+        np.array([d if c is None else c for c, d in zip(chosen, unit.uniform, strict=True)])
+    )
+
+
+def words(context: Context) -> Iterator[Case]:
+    """Every rule, on both presets, alone and with sound and video (WS-TEXT-1 to WS-TEXT-3)."""
+    for name, rule in RULES.items():
+        yield Case(name=name, judge=partial(_words, context, partial(sampled, context, rule)))
+    for preset, schedule in (("tiny", "overlapped"), (BARE, "sequential")):
+        both: dict[str, Any] = {"preset": preset, "schedule": schedule}
+        if preset == BARE:
+            both["modalities"] = Modalities()
+        script = partial(sampled, context, WARM, **both)
+        yield Case(name=f"{preset}-{schedule}", judge=partial(_words, context, script))
+    for preset, slot in ((BARE, 0), (BARE, 1), ("tiny", 1)):
+        yield Case(
+            name=f"{preset}-end-in-slot-{slot}",
+            clauses=("WS-TEXT-6", "WS-TEXT-7"),
+            judge=partial(_words, context, partial(_ending, context, preset, slot)),
+        )
+
+
+def _words(context: Context, make: Callable[[], Script]) -> str | None:
+    context.need("sampling")
+    script = make()
+    actual = context.run(script)
+    for unit, output in zip(script.units, actual, strict=True):
+        reason = wrong_word(script.open, unit, output)
+        if reason is not None:
+            return reason
+    # What was said went back in: all that follows is the oracle's, saying the same.
+    said = with_text_of(script, tuple(output.text for output in actual))
+    truth = context.oracle.truth(said, "stream", context.dtype)
+    reasons = (close(actual, truth.outputs, truth.naive, context.dtype, t) for t in TENSORS)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def wrong_word(request: OpenRequest, unit: UnitInput, output: UnitOutput) -> str | None:
+    """The first slot of ``output`` with a word that its logits and its number do not draw
+    (WS-TEXT-2, WS-TEXT-3, WS-TEXT-6); where rounding decides, any word will do."""
+    assert request.sampling is not None, "a session that samples"
+    tokens = preset_named(request.preset).tokenizer
+    ended = False
+    for slot, (word, row) in enumerate(zip(output.text, output.logits, strict=True)):
+        where = f"unit {unit.unit}, slot {slot}: token {word}"
+        if ended:
+            if word != tokens.wait:
+                return f"{where} after the end of the turn, not <wait>"
+            continue
+        ended = word == tokens.eos
+        u = 0.0 if unit.uniform is None else float(unit.uniform[slot])
+        wanted = drawn(row.astype(np.float64), request, u)
+        if wanted is not None and wanted != word:
+            return f"{where} by the number {u:.6g}, not {wanted}"
+    return None
+
+
+def drawn(logits: Any, request: OpenRequest, u: float) -> int | None:
+    """The token that ``u`` draws from logits that a port answered; None where rounding decides, for
+    what was answered may have been rounded to the wire form on its way."""
+    rule = request.sampling
+    assert rule is not None, "a session that samples"
+    off = EPS["float64" if request.dtype == "float64" else "float32"] * float(np.abs(logits).max())
+    token = int(np.argmax(logits))
+    if rule.temperature:
+        ids, p = chosen(attrs.asdict(rule), logits)
+        total = np.cumsum(p)
+        token = int(ids[np.argmax(total > u * total[-1])])
+    low, high = range_of(logits, off, rule, token)
+    return token if low <= u < high else None
+
+
+def _ending(context: Context, preset: str, slot: int) -> Script:
+    """In unit 0 the number of ``slot`` is one that draws `<eos>`; the unit after goes on."""
+    hot = SamplingInput(temperature=8.0)
+    script = sampled(context, hot, preset=preset)
+    unit, *others = script.units
+    (first,) = context.oracle.record(
+        in_dtype(attrs.evolve(script, units=(unit,)), "float64"), "stream"
+    )
+    low, high = range_of(first.logits[slot], 0.0, hot, preset_named(preset).tokenizer.eos)
+    assert unit.uniform is not None, "a session with text"
+    numbers = unit.uniform.copy()
+    numbers[slot] = (low + high) / 2
+    return attrs.evolve(script, units=(attrs.evolve(unit, uniform=sealed(numbers)), *others))
+
+
+def depends(context: Context) -> Iterator[Case]:
+    """On what words depend: the same numbers give the same words, and a number that is not needed
+    changes nothing (WS-TEXT-1, WS-TEXT-3)."""
+    for name, relation in {
+        "same-numbers-same-words": _repeated,
+        "number-of-a-later-slot": _later_slot,
+        "numbers-of-forced-words": _forced,
+        "numbers-of-greedy-words": _greedy,
+    }.items():
+        yield Case(name=name, judge=partial(relation, context))
+    yield Case(name="forced-without-numbers", judge=partial(_forced_alone, context))
+    yield Case(name="greedy-without-numbers", judge=partial(_greedy_alone, context))
+
+
+def _repeated(context: Context) -> str | None:
+    context.need("sampling")
+    script = sampled(context, WARM)
+
+    def run() -> Recording:
+        return context.run.stream(script)
+
+    return settled(context, run, run, all_same, all_same)
+
+
+def _with_numbers(script: Script, k: int, change: Callable[[Any], Any]) -> Script:
+    """``script`` with other numbers in unit ``k``."""
+
+    def other(unit: UnitInput) -> UnitInput:
+        assert unit.uniform is not None, "a session that samples"
+        return attrs.evolve(unit, uniform=change(unit.uniform)) if unit.unit == k else unit
+
+    return attrs.evolve(script, units=tuple(map(other, script.units)))
+
+
+def _turned(numbers: Any) -> Any:
+    return sealed((numbers + 0.37) % 1.0)
+
+
+def _later_slot(context: Context) -> str | None:
+    """The number of the last slot of unit 1 reaches neither unit 0 nor the slots before it."""
+    context.need("sampling")
+    script = sampled(context, WARM, preset="tiny")
+
+    def change(numbers: Any) -> Any:
+        return sealed(np.append(numbers[:-1], _turned(numbers[-1:])))
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if a[1].text[:-1] != b[1].text[:-1]:
+            return f"unit 1, text: {list(a[1].text)} against {list(b[1].text)}"
+        return same(a, b, (0,)) or same(a, b, (1,), ("logits",))
+
+    return compared(context, script, _with_numbers(script, 1, change), judge)
+
+
+def _forced(context: Context) -> str | None:
+    context.need("sampling")
+    contents = [Content(text=(97,), agent_text=(65, 66) if k == 1 else None) for k in range(UNITS)]
+    script = sampled(context, WARM, contents=contents)
+    return compared(context, script, _with_numbers(script, 1, _turned), all_same)
+
+
+def _greedy(context: Context) -> str | None:
+    context.need("sampling")
+    script = sampled(context, SamplingInput())
+    return compared(context, script, _with_numbers(script, 1, _turned), all_same)
+
+
+def _forced_alone(context: Context) -> str | None:
+    """Where all words are prescribed, a session that samples needs no number."""
+    context.need("sampling")
+    contents = [Content(text=(97,), agent_text=(65 + k, 66)) for k in range(2)]
+    script = sampled(context, WARM, contents=contents)
+    units = tuple(attrs.evolve(unit, uniform=None) for unit in script.units)
+    return judge_all_close(context, attrs.evolve(script, units=units), context.dtype, "stream")
+
+
+def _greedy_alone(context: Context) -> str | None:
+    context.need("sampling")
+    script = sampled(context, SamplingInput(top_k=2))
+    units = tuple(attrs.evolve(unit, uniform=None) for unit in script.units)
+    return _words(context, lambda: attrs.evolve(script, units=units))
+
+
+BAD_RULES: Final[dict[str, SamplingInput]] = {
+    "negative-temperature": SamplingInput(temperature=-0.5),
+    "negative-top-k": SamplingInput(temperature=1.0, top_k=-1),
+    "top-p-of-zero": SamplingInput(temperature=1.0, top_p=0.0),
+    "negative-top-p": SamplingInput(temperature=1.0, top_p=-0.5),
+    "top-p-above-one": SamplingInput(temperature=1.0, top_p=1.5),
+    "bad-top-p-of-a-greedy-session": SamplingInput(temperature=0.0, top_p=2.0),
+}
+BAD_NUMBERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "no-numbers": lambda _: None,
+    "a-number-less": lambda u: u[:-1],
+    "a-number-more": lambda u: np.append(u, 0.5),
+    "numbers-in-a-column": lambda u: u[:, None],
+    "a-number-of-one": lambda u: np.append(u[:-1], 1.0),
+    "a-negative-number": lambda u: np.append(u[:-1], -(2.0**-30)),
+    "not-a-number": lambda u: np.append(u[:-1], np.nan),
+    "an-infinite-number": lambda u: np.append(u[:-1], np.inf),
+}
+"""Rules and numbers that WS-TEXT-8 names; a temperature that is not finite cannot be sent."""
+
+
+def refused(context: Context) -> Iterator[Case]:
+    """Bad rules are refused when the session is opened, bad numbers before their unit runs, and
+    the session goes on as if they had never come (WS-TEXT-8, WS-CONFORMANCE-4)."""
+    for name, rule in BAD_RULES.items():
+        yield Case(name=name, judge=partial(_rule_refused, context, rule))
+    for name, spoil in BAD_NUMBERS.items():
+        yield Case(name=name, judge=partial(_numbers_refused, context, spoil))
+    yield Case(name="session-goes-on", judge=partial(_goes_on, context))
+
+
+def _rule_refused(context: Context, rule: SamplingInput) -> str | None:
+    context.need("sampling")
+    try:
+        session = context.port.open(sampled(context, rule).open)
+    except Refusal:
+        return None
+    context.port.close(session)
+    return f"a session with {rule} was opened"
+
+
+def _numbers_refused(context: Context, spoil: Callable[[Any], Any]) -> str | None:
+    context.need("sampling")
+    script = sampled(context, WARM)
+    first, second, *_ = script.units
+    session = context.port.open(script.open)
+    try:
+        context.port.step(session, first)
+        context.port.step(session, attrs.evolve(second, uniform=spoil(second.uniform)))
+    except Refusal:
+        return None
+    finally:
+        context.port.close(session)
+    return "the unit was accepted"
+
+
+def _goes_on(context: Context) -> str | None:
+    context.need("sampling")
+    script = sampled(context, WARM)
+
+    def spoiled() -> Recording:
+        session = context.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit in script.units:
+                for spoil in BAD_NUMBERS.values():
+                    with suppress(Refusal):
+                        context.port.step(session, attrs.evolve(unit, uniform=spoil(unit.uniform)))
+                outputs += map(copied, context.port.step(session, unit))
+            outputs += map(copied, context.port.finish(session))
+        finally:
+            context.port.close(session)
+        return tuple(outputs)
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if len(a) != len(b):
+            return f"after refusals {len(b)} units were answered, not {len(a)}"
+        reason = all_same(a, b)
+        return reason and f"after refusals: {reason}"
+
+    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)
+
+
+CHECKS = (
+    Check(
+        id="sampling/words",
+        clauses=("WS-TEXT-1", "WS-TEXT-2", "WS-TEXT-3", "WS-TEXT-6", "WS-TEXT-7", "WS-LAYOUT-4"),
+        profile="session",
+        tolerance="C",
+        cases=words,
+    ),
+    Check(
+        id="sampling/depends",
+        clauses=("WS-TEXT-1", "WS-TEXT-3"),
+        profile="session",
+        tolerance="A",
+        cases=depends,
+    ),
+    Check(
+        id="sampling/refused",
+        clauses=("WS-TEXT-8", "WS-CONFORMANCE-4"),
+        profile="session",
+        tolerance="A",
+        cases=refused,
+    ),
+)
