@@ -17,6 +17,7 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Hello,
+    KvExport,
     MathRequest,
     OpenRequest,
     UnitInput,
@@ -81,6 +82,23 @@ class Wider(ReferencePort):
         dtype = session_id.rpartition("/")[2]
         return [_rounded(o, dtype) for o in super().step(session_id, _widened(unit))]
 
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        dtype = session_id.rpartition("/")[2]
+        found = super().probe(session_id, _widened(unit), points)
+        return {name: array.astype(dtype) for name, array in found.items()}
+
+    def export_kv(self, session_id: str) -> KvExport:
+        # What only this port reads stays as wide as it is.
+        dtype = session_id.rpartition("/")[2]
+        state = super().export_kv(session_id)
+        roles = {
+            role: attrs.evolve(
+                entries, keys=entries.keys.astype(dtype), values=entries.values.astype(dtype)
+            )
+            for role, entries in state.roles.items()
+        }
+        return attrs.evolve(state, roles=roles)
+
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
         wide = attrs.evolve(request, dtype="float64")
         outputs = super().offline(wide, [_widened(u) for u in units])
@@ -114,26 +132,6 @@ def _rounded(output: UnitOutput, dtype: str) -> UnitOutput:
         audio=_cast(output.audio, dtype),
         video=_cast(output.video, dtype),
     )
-
-
-class Pipelined(ReferencePort):
-    """Each response is handed out one step later, the last one by finish."""
-
-    name = "answers-a-step-later"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: dict[str, list[UnitOutput]] = {}
-
-    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        fresh = super().step(session_id, unit)
-        ready = self._waiting.get(session_id, [])
-        self._waiting[session_id] = list(fresh)
-        return ready
-
-    def finish(self, session_id: str) -> Sequence[UnitOutput]:
-        super().finish(session_id)
-        return self._waiting.pop(session_id, [])
 
 
 class OtherChunks(ReferencePort):
@@ -217,5 +215,5 @@ VARIANTS = (
         description="A running softmax over blocks of seven keys.",
         factory=lambda: NotExact("attention-in-blocks", (attention, "attend", attend_in_blocks)),
     ),
-    *map(_variant, (Wider, Pipelined, OtherChunks, Threads, Minimal)),
+    *map(_variant, (Wider, OtherChunks, Threads, Minimal)),
 )

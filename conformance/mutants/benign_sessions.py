@@ -6,7 +6,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -28,10 +28,10 @@ from reference import kv_cache
 from reference.session import SessionState
 
 
-class TwoUnitsLate(ReferencePort):
-    """Each response is handed out two steps later, the last ones by finish."""
+class Late(ReferencePort):
+    """Each response is handed out ``delay`` steps later, the last ones by finish."""
 
-    name = "answers-two-steps-later"
+    delay: ClassVar[int]
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class TwoUnitsLate(ReferencePort):
         fresh = super().step(session_id, unit)
         queue = self._waiting[session_id]
         queue += fresh
-        return [queue.pop(0)] if len(queue) > 2 else []
+        return [queue.pop(0)] if len(queue) > self.delay else []
 
     def finish(self, session_id: str) -> Sequence[UnitOutput]:
         super().finish(session_id)
@@ -60,6 +60,20 @@ class TwoUnitsLate(ReferencePort):
     def import_kv(self, session_id: str, state: KvExport) -> None:
         super().import_kv(session_id, state)
         self._waiting[session_id] = []
+
+
+class OneUnitLate(Late):
+    """Each response is handed out one step later, the last one by finish."""
+
+    name = "answers-a-step-later"
+    delay = 1
+
+
+class TwoUnitsLate(Late):
+    """Each response is handed out two steps later, the last ones by finish."""
+
+    name = "answers-two-steps-later"
+    delay = 2
 
 
 class Reordering(PatchedPort):
@@ -360,6 +374,7 @@ VARIANTS = tuple(
     map(
         variant,
         (
+            OneUnitLate,
             TwoUnitsLate,
             Batched,
             WarmsUp,
