@@ -88,16 +88,27 @@ class Wider(ReferencePort):
         return {name: array.astype(dtype) for name, array in found.items()}
 
     def export_kv(self, session_id: str) -> KvExport:
-        # What only this port reads stays as wide as it is.
         dtype = session_id.rpartition("/")[2]
-        state = super().export_kv(session_id)
+        wide = super().export_kv(session_id)
+        roles, extra = {}, dict(wide.extra)
+        for role, entries in wide.roles.items():
+            # The digits that the session's dtype has not: an import goes on bit for bit.
+            extra |= {f"{role}.keys": entries.keys, f"{role}.values": entries.values}
+            roles[role] = attrs.evolve(
+                entries, keys=entries.keys.astype(dtype), values=entries.values.astype(dtype)
+            )
+        return attrs.evolve(wide, roles=roles, extra=extra)
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        # What does not fit is refused as it stands there.
+        super().import_kv(session_id, state)
         roles = {
             role: attrs.evolve(
-                entries, keys=entries.keys.astype(dtype), values=entries.values.astype(dtype)
+                entries, keys=state.extra[f"{role}.keys"], values=state.extra[f"{role}.values"]
             )
             for role, entries in state.roles.items()
         }
-        return attrs.evolve(state, roles=roles)
+        super().import_kv(session_id, attrs.evolve(state, roles=roles))
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
         wide = attrs.evolve(request, dtype="float64")
