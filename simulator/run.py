@@ -23,10 +23,10 @@ from simulator.random_streams import Times
 from simulator.scenario import FaultSpec, Scenario
 from simulator.timeline import Timeline, cycle_ns
 from simulator.timing import run_events
+from simulator.unit_watch import UnitMoments, UnitWatch
 from simulator.waterfall import waterfall
 from simulator.world.run import Setup, WorldReport, run_world
-from simulator.world.trace import Recorder
-from spec.trace import Detail, Kind, TextOut
+from spec.trace import TextOut
 from spec.trace_check import check_rows
 from spec.trace_rows import read_rows
 
@@ -80,21 +80,37 @@ def run(scenario: Scenario, trace: TextIO, rates: Rates | None = None) -> Run:
     Raises:
         FaultError: more sessions than faults reach.
     """
-    wanted = rates_of(scenario.faults) if rates is None else rates
-    if wanted and scenario.sessions > faults.MAX_SESSIONS:
-        allowed = f"at most {faults.MAX_SESSIONS} with faults"
-        raise faults.FaultError("sessions", scenario.sessions, allowed)
+    wanted = checked_rates(scenario, rates)
     schedule = faults.draw(
         random.Random(scenario.seed), wanted, units=scenario.units, sessions=scenario.sessions
     )
     watch = Watch(trace)
     report = run_world(Setup(scenario=scenario, faults=schedule), watch)
-    trace.seek(0)
-    checked = check_rows(read_rows(trace))
-    violations = len(report.violations) + checked.violation_count + len(checked.unfinished)
+    violations = violations_of(report, trace)
     if wanted or scenario.policy != "none":
         return disturbed(scenario, watch, report, violations)
     return undisturbed(scenario, watch, report, violations)
+
+
+def checked_rates(scenario: Scenario, rates: Rates | None) -> Rates:
+    """Faults a unit, by kind: the scenario's own if left out.
+
+    Raises:
+        FaultError: more sessions than faults reach.
+    """
+    wanted = rates_of(scenario.faults) if rates is None else rates
+    if wanted and scenario.sessions > faults.MAX_SESSIONS:
+        allowed = f"at most {faults.MAX_SESSIONS} with faults"
+        raise faults.FaultError("sessions", scenario.sessions, allowed)
+    return wanted
+
+
+def violations_of(report: WorldReport, trace: TextIO) -> int:
+    """Invariants broken by a run of the protocol, and by its trace, which is read from its
+    start."""
+    trace.seek(0)
+    checked = check_rows(read_rows(trace))
+    return len(report.violations) + checked.violation_count + len(checked.unfinished)
 
 
 def undisturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations: int) -> Run:
@@ -117,22 +133,12 @@ def undisturbed(scenario: Scenario, watch: Watch, report: WorldReport, violation
 
 
 def disturbed(scenario: Scenario, watch: Watch, report: WorldReport, violations: int) -> Run:
-    """Faults or a policy changed the course: latencies as the trace has them (WS-SIMULATION-9).
-
-    The way up counts with its typical time.
-    """
-    model_side, total = list[int](), list[int]()
-    up_ns = scenario.network.up.typical_ns
-    for session, emitted in watch.emitted.items():
-        moments = zip(watch.arrived[session], emitted, watch.heard[session], strict=False)
-        for arrived_ns, emitted_ns, heard_ns in moments:
-            model_side.append(emitted_ns - arrived_ns)
-            total.append(up_ns + heard_ns - arrived_ns)
+    """Faults or a policy changed the course: latencies as the trace has them (WS-SIMULATION-9)."""
     return Run(
         scenario=scenario,
         timeline=None,
-        model_side=np.array(model_side, np.int64),
-        total=np.array(total, np.int64),
+        model_side=together(watch.model_side.values()),
+        total=together(watch.total.values()),
         cycle_ns=max((step_of(emitted) for emitted in watch.emitted.values()), default=0),
         violations=violations,
         marks=report.marks,
@@ -147,43 +153,26 @@ def step_of(emitted: Moments) -> int:
     return (emitted[last] - emitted[middle]) // (last - middle) if last > middle else 0
 
 
+def together(sessions: Iterable[Moments]) -> Times:
+    """Times of all sessions, one after the other."""
+    return np.array([ns for times in sessions for ns in times], np.int64)
+
+
 def _no_moments() -> Moments:
     return array("q")
 
 
-class Watch(Recorder):
-    """A recorder that also keeps when each unit of each session arrived, was emitted and heard.
-
-    A user unit may be left out, so a session's unit arrived when what it observes was received.
-    """
+class Watch(UnitWatch):
+    """Keeps when each unit of each session arrived, was emitted and heard."""
 
     def __init__(self, stream: TextOut) -> None:
         super().__init__(stream)
-        self.arrived: defaultdict[str, Moments] = defaultdict(_no_moments)
         self.emitted: defaultdict[str, Moments] = defaultdict(_no_moments)
-        self.heard: defaultdict[str, Moments] = defaultdict(_no_moments)
-        self._received: dict[str, int] = {}
+        self.model_side: defaultdict[str, Moments] = defaultdict(_no_moments)
+        self.total: defaultdict[str, Moments] = defaultdict(_no_moments)
 
-    def record(
-        self,
-        process: str,
-        kind: Kind,
-        session: str,
-        unit: int,
-        t_ns: int,
-        dur_ns: int = 0,
-        cause: Iterable[str] = (),
-        detail: Detail | None = None,
-    ) -> str:
-        """See `Recorder.record`."""
-        causes = tuple(cause)
-        name = super().record(process, kind, session, unit, t_ns, dur_ns, causes, detail)
-        if kind is Kind.RECEIVE and process == "client":
-            self.heard[session].append(t_ns)
-        elif kind is Kind.RECEIVE and causes and causes[0].startswith("client:"):
-            self._received[name] = t_ns
-        elif kind is Kind.OBSERVE:
-            self.arrived[session].append(self._received.pop(causes[0]))
-        elif kind is Kind.EMIT:
-            self.emitted[session].append(t_ns)
-        return name
+    def done(self, session: str, unit: UnitMoments) -> None:
+        """See `UnitWatch`."""
+        self.emitted[session].append(unit.emitted)
+        self.model_side[session].append(unit.model_side)
+        self.total[session].append(unit.total)

@@ -20,6 +20,7 @@ from simulator.run import rates_of, run
 from simulator.scenario import Scenario, ThinkerMode
 from simulator.scenario_reading import complete, parse_stages, read_scenario
 from simulator.scenario_values import choose
+from simulator.streamed import run_streamed
 from simulator.summary import summary
 from spec.errors import ConfigError
 from spec.latency import Handover
@@ -28,8 +29,14 @@ from wanstreamer.atomic import replacing
 from wanstreamer.simulate_calibration import show_calibration
 from wanstreamer.simulate_campaign import show_campaign
 from wanstreamer.simulate_fleet import fleet_file, run_fleet
-from wanstreamer.simulate_report import show
-from wanstreamer.simulate_views import Views, check_folder, draw_curves, view_options
+from wanstreamer.simulate_report import show, show_numbers
+from wanstreamer.simulate_views import (
+    Views,
+    check_folder,
+    draw_curves,
+    refuse_views,
+    view_options,
+)
 
 DEFAULT_SCENARIO = "paper"
 DEFAULT_SCHEDULE: Schedule = "overlapped"
@@ -56,6 +63,7 @@ DEFAULT_SCHEDULE: Schedule = "overlapped"
 @click.option("--policy", help="What gives way under overload.")
 @click.option("--campaign", is_flag=True, help="Many random runs under faults, --units in all.")
 @click.option("--defect", help="Of a campaign: run it with this seeded defect.")
+@click.option("--stream", is_flag=True, help="Numbers only, in memory that does not grow.")
 @click.option("--trace", "trace_file", type=Path, help="Write what happened, as JSONL.")
 @view_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -76,6 +84,7 @@ def simulate_command(
     trace_file: Path | None,
     *,
     campaign: bool,
+    stream: bool,
     views: Views,
     as_json: bool,
 ) -> None:
@@ -101,13 +110,16 @@ def simulate_command(
         unused = {"stages": stages, "schedule": schedule, "handover": handover, "thinker": thinker,
                   "faults": faults,
                   "policy": policy, "trace": trace_file, "gantt": views.gantt,
-                  "perfetto": views.perfetto, "tables": views.tables or None}  # fmt: skip
+                  "perfetto": views.perfetto, "tables": views.tables or None,
+                  "stream": stream or None}  # fmt: skip
         run_fleet(fleet, seed=seed, units=units, sessions=sessions, capacity=capacity,
                   curves=curves, as_json=as_json, unused=unused)  # fmt: skip
         return
     if capacity is not None:
         raise ConfigError("--capacity", capacity, "a scenario with a [fleet] table")
     check_folder(curves)
+    if stream:
+        refuse_views(views, curves)
     wanted = None if schedule is None else choose(
         "schedule", schedule, tuple(LAG_OF_SCHEDULE), DEFAULT_SCHEDULE
     )  # fmt: skip
@@ -123,20 +135,24 @@ def simulate_command(
     )
     rates = rates_of(chosen.faults) if faults is None else parse_faults(faults)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as trace:
-        result = run(chosen, trace, rates)
+        result = None if stream else run(chosen, trace, rates)
+        numbers = run_streamed(chosen, trace, rates) if result is None else summary(result)
         if trace_file is not None:
             trace.seek(0)
-            with replacing(trace_file) as stream:
-                shutil.copyfileobj(trace, stream)
+            with replacing(trace_file) as file:
+                shutil.copyfileobj(trace, file)
         views.show(trace, chosen.name, as_json=as_json)
-    draw_curves(result, curves)
+    if result is not None:
+        draw_curves(result, curves)
     if views.tables:
         return
     if as_json:
-        click.echo(json.dumps(attrs.asdict(summary(result))))
+        click.echo(json.dumps(attrs.asdict(numbers)))
+    elif result is None:
+        show_numbers(numbers, chosen, Console())
     else:
         show(result, Console())
-    if result.violations:
+    if numbers.violations:
         raise SystemExit(1)
 
 

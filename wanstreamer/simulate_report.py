@@ -15,7 +15,7 @@ from simulator.prediction import binding_sentence
 from simulator.random_streams import Times
 from simulator.run import Run
 from simulator.scenario import Scenario
-from simulator.summary import MS, percentile_ns, summary
+from simulator.summary import MS, Summary, percentile_ns, summary
 from simulator.timeline import Timeline
 from simulator.waterfall import PARTS, waterfall
 from spec import clock
@@ -43,13 +43,28 @@ def show(result: Run, console: Console) -> None:
             highlight=False,
         )
         console.print(f"reached: {reached or 'nothing'}", highlight=False)
+    print_end(numbers, scenario, console)
+
+
+def show_numbers(numbers: Summary, scenario: Scenario, console: Console) -> None:
+    """The numbers of a run that holds no units (WS-SIMULATION-13)."""
+    table = Table("ms", "p50", "p99")
+    for name, found in (("model side", numbers.model_side_ms), ("total", numbers.total_ms)):
+        shown = ("none" if ms is None else f"{ms:,.2f}" for ms in (found.p50, found.p99))
+        table.add_row(name, *shown)
+    console.print(table)
+    print_end(numbers, scenario, console)
+
+
+def print_end(numbers: Summary, scenario: Scenario, console: Console) -> None:
+    """What every report ends with: the cycle, misses, violations, what binds, the digest."""
     console.print(
         f"cycle {numbers.cycle_ms:g} ms (predicted {numbers.cycle_predicted_ms:g} ms), critical "
         f"path {numbers.critical_path_ms:g} ms, {numbers.deadline_misses} units later than "
         f"{scenario.slo.deadline_ns / MS:g} ms, {numbers.violations} violations",
         highlight=False,
     )
-    console.print(f"{real_time_sentence(result)} {binding_sentence(scenario)}", highlight=False)
+    console.print(f"{real_time_sentence(numbers)} {binding_sentence(scenario)}", highlight=False)
     console.print(f"trace sha256 {numbers.trace_sha256}", highlight=False)
 
 
@@ -87,15 +102,15 @@ def sensitivity_table(scenario: Scenario, timeline: Timeline) -> Table:
     return table
 
 
-def real_time_sentence(result: Run) -> str:
+def real_time_sentence(numbers: Summary) -> str:
     """Does it hold 25 frames a second? (WS-SIMULATION-6)
 
     Within half a percent: by so much the times of the first and the last unit that are looked at
     may move the mean step of a few hundred.
     """
-    if result.cycle_ns <= clock.UNIT_NS * 201 // 200:
+    if numbers.cycle_ms * MS <= clock.UNIT_NS * 201 // 200:
         return f"Holds {clock.FPS} frames a second."
-    frames = clock.FRAMES_PER_UNIT * 1_000_000_000 / result.cycle_ns
+    frames = clock.FRAMES_PER_UNIT * 1_000 / numbers.cycle_ms
     return f"Falls short of {clock.FPS} frames a second: {frames:.1f}."
 
 

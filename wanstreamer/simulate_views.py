@@ -133,6 +133,19 @@ def check_folder(folder: Path | None) -> None:
         raise ConfigError("--curves", str(folder), "an existing folder")
 
 
+def refuse_views(views: Views, curves: Path | None) -> None:
+    """Refuse, before any work, what a run that holds no units cannot show (WS-SIMULATION-13).
+
+    Raises:
+        ConfigError: as said.
+    """
+    asked = {"--curves": curves, "--gantt": views.gantt, "--perfetto": views.perfetto,
+             "--tables": views.tables or None}  # fmt: skip
+    for name, value in asked.items():
+        if value is not None:
+            raise ConfigError(f"{name} with --stream", str(value), "one of the two")
+
+
 def draw_curves(result: Run, folder: Path | None) -> None:
     """Draw where the latency of a run goes and how it spreads, if there is a folder for it."""
     if folder is not None:

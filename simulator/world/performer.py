@@ -99,7 +99,7 @@ class WorldPerformer(Side[Performer]):
     def carry_out(self, effect: Effect) -> None:
         """Do what one effect says (WS-EXCHANGE-6)."""
         match effect:
-            case Hold(header):
+            case Hold(header=header):
                 self._judge.held(header)
             case Append():
                 self._append(effect)
