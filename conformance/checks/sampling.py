@@ -221,8 +221,9 @@ def _later_slot(context: Context) -> str | None:
 
 
 def _forced(context: Context) -> str | None:
+    """Numbers of words that are prescribed are neither used nor kept for the unit after."""
     context.need("sampling")
-    contents = [Content(text=(97,), agent_text=(65, 66) if k == 1 else None) for k in range(UNITS)]
+    contents = [Content(text=(97,), agent_text=(65, 66) if k == 1 else None) for k in range(3)]
     script = sampled(context, WARM, contents=contents)
     return compared(context, script, _with_numbers(script, 1, _turned), all_same)
 

@@ -15,6 +15,8 @@ from conformance.mutants import (
     codec,
     codec_memory,
     exchange,
+    identity,
+    identity_sessions,
     late,
     latency,
     lifecycle,
@@ -24,6 +26,7 @@ from conformance.mutants import (
     math_signals,
     math_tables,
     response,
+    sampling,
     session,
     visibility,
 )
@@ -45,6 +48,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         late,
         lifecycle,
         between,
+        identity,
+        identity_sessions,
+        sampling,
         exchange,
         latency,
     )

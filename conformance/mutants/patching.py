@@ -127,6 +127,23 @@ def patched(name: str, clause: str, description: str, *patches: Patch) -> Mutant
     )
 
 
+class PatchedSessions(PatchedPort):
+    """Formulas by themselves are right; sessions are under ``patches``."""
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        return ReferencePort.math(self, request)
+
+
+def in_sessions(name: str, clause: str, description: str, *patches: Patch) -> Mutant:
+    """A mutant that is patched in its sessions alone, so that only they can tell."""
+    return Mutant(
+        name=name,
+        clause=clause,
+        description=description,
+        factory=lambda: PatchedSessions(name, patches),
+    )
+
+
 def by_class(clause: str, cls: type[ReferencePort]) -> Mutant:
     """A mutant that is a subclass of the reference port: its docstring says what is wrong."""
     assert cls.__doc__ is not None
