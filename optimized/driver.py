@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from optimized import frames
 from optimized.wire import decode, encode
+from spec import trace_queues
 from spec.errors import ExchangeError
 from spec.exchange import step
 from spec.exchange_effects import Corrupt, Drop, Effect, Fail, Input, Send
@@ -97,7 +98,8 @@ class Driver(ABC, Generic[S]):
                 case Send(message):
                     unit = getattr(message, "unit", -1)
                     body = encode(message, self.payload_of(message))
-                    detail = {"kind": type(message).__name__}
+                    queued = trace_queues.at_sending(message, self._state)
+                    detail: Detail = {"kind": type(message).__name__, **queued}
                     self.send(frames.EXCHANGE, unit, body, detail, self.noise_of(message))
                 case Drop(event):
                     self.note(Kind.DROP, -1, {"event": event})
@@ -117,11 +119,11 @@ class Driver(ABC, Generic[S]):
         return self._record(kind, unit, time.monotonic_ns(), 0, detail)
 
     @contextlib.contextmanager
-    def span(self, kind: Kind, unit: int) -> Iterator[None]:
+    def span(self, kind: Kind, unit: int, detail: Detail | None = None) -> Iterator[None]:
         """Trace what happens inside as one busy span (WS-TRACE-1)."""
         start = time.monotonic_ns()
         yield
-        self._record(kind, unit, start, time.monotonic_ns() - start, None)
+        self._record(kind, unit, start, time.monotonic_ns() - start, detail)
 
     def _record(self, kind: Kind, unit: int, t_ns: int, dur_ns: int, detail: Detail | None) -> str:
         if self._tracer is None:

@@ -38,6 +38,7 @@ from spec.exchange_thinker import Thinker
 from spec.layout import Segment
 from spec.session import SessionConfig
 from spec.trace import Kind, Tracer
+from spec.trace_queues import length_of
 
 
 class ThinkerDriver(Driver[Thinker]):
@@ -90,7 +91,9 @@ class ThinkerDriver(Driver[Thinker]):
         number in [0, 1) for each text slot, if the session samples (WS-TEXT-3).
         """
         k, config = user.unit, self._config
-        with self.span(Kind.OBSERVE, k):
+        # Units that are observed and not yet decoded, this one too.
+        in_work = length_of(k - self.decoded, self._terms.window + 1)
+        with self.span(Kind.OBSERVE, k, in_work):
             observation, state = thinker.observe(self._model, config, user, self._thinker)
         with self.span(Kind.UPDATE, k):
             language, entries, self._thinker = thinker.update(
@@ -169,7 +172,8 @@ class ThinkerDriver(Driver[Thinker]):
                 video=video,
             )
         )
-        self.note(Kind.EMIT, unit)
+        # What the caller has not taken is at most what was in work.
+        self.note(Kind.EMIT, unit, length_of(len(self.ready), self._terms.window + 1))
 
     def _commit(self, unit: int) -> None:
         with self.span(Kind.COMMIT, unit):

@@ -71,10 +71,14 @@ def _events(units: int) -> Iterator[TraceEvent]:
                 digest = hashlib.sha256(str(unit).encode()).hexdigest()
                 detail = {"digest": digest, "epoch": 0, "kv_len_after": 17 * unit + 17,
                           "kv_len_before": 17 * unit}  # fmt: skip
+            elif kind in (Kind.OBSERVE, Kind.EMIT):
+                detail = {"queue": 1, "queue_limit": 3}
             elif said:
                 detail = {"bytes": 12_800 + unit % 90, "channel": "exchange"}
                 if said != "?":
                     detail["kind"] = said
+                if said in ("Header", "Latents"):
+                    detail |= {"queue": 1, "queue_limit": 2}
             made = event(process, kind, unit, 0 if said or kind is Kind.EMIT else 5 * MS, detail)
             yield made
             t_ns, last = made.end_ns + 100_000, made.id

@@ -7,13 +7,14 @@ Source: design §8, §9, §13 (CHOICE); decode once and in order is PAPER §2.4.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 import attrs
 
 from spec.trace import PROCESSES, Kind, TraceError, TraceEvent
 from spec.trace_ids import Ids
+from spec.trace_queues import QUEUES
 from spec.trace_rows import Row, row_of
 from spec.trace_sessions import CAUSES, Say, Session
 
@@ -55,12 +56,16 @@ class Violation:
 @attrs.frozen(kw_only=True)
 class TraceReport:
     """The outcome. ``violations`` holds the first `KEPT_VIOLATIONS` of ``violation_count``;
-    ``unfinished`` names the processes whose trace ends early (WS-TRACE-8)."""
+    ``unfinished`` names the processes whose trace ends early (WS-TRACE-8). ``queues``: the largest
+    length and the limit of each queue that the trace states, over all sessions; ``unstated`` names
+    those of `QUEUES` that it does not (WS-TRACE-11)."""
 
     events: int
     violation_count: int
     violations: tuple[Violation, ...]
     unfinished: tuple[str, ...]
+    queues: Mapping[str, tuple[int, int]]
+    unstated: tuple[str, ...]
 
     @property
     def clean(self) -> bool:
@@ -147,12 +152,26 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
             state.over()
         for process in PROCESSES:
             findings.missing(process, ids[process])
+    queues = queues_of(sessions.values())
     return TraceReport(
         events=count,
         violation_count=findings.count,
         violations=tuple(findings.kept),
         unfinished=tuple(sorted(unfinished)) or (() if count else ("trace",)),
+        queues=queues,
+        unstated=tuple(name for name in QUEUES.values() if name not in queues),
     )
+
+
+def queues_of(sessions: Iterable[Session]) -> dict[str, tuple[int, int]]:
+    """The largest length and the largest limit of every queue that is stated (WS-TRACE-11)."""
+    found = dict[str, tuple[int, int]]()
+    for session in sessions:
+        for of, (length, limit) in session.queues.items():
+            name = QUEUES.get(of, " ".join(of))
+            before = found.get(name, (0, 0))
+            found[name] = max(before[0], length), max(before[1], limit)
+    return found
 
 
 @attrs.define

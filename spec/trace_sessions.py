@@ -12,7 +12,10 @@ from typing import Final
 import attrs
 
 from spec import clock
+from spec.trace import Kind
 from spec.trace_rows import Row
+
+OBSERVE: Final = Kind.OBSERVE.value
 
 CAUSES: Final = 4_096
 """So many newest events of its session, at least, may be the cause of an event (WS-TRACE-14)."""
@@ -29,8 +32,9 @@ class Session:
     """The invariants of one session; ``say`` takes what is broken.
 
     ``ends`` and ``older`` map the ids of recent events to their ends. ``observed`` and ``decoded``
-    are the newest units. ``given_up`` holds the units after the newest emitted one that no emission
-    will follow.
+    are the newest units. ``queues``: by process and kind of the events that state it, the largest
+    length of a queue, and its limit. ``given_up`` holds the units after the newest emitted one that
+    no emission will follow.
     """
 
     say: Say
@@ -52,6 +56,7 @@ class Session:
     deadline_ns: int | None = None
     due_unit: int = 0
     presented: dict[str, int] = attrs.field(factory=dict)
+    queues: dict[tuple[str, str], tuple[int, int]] = attrs.field(factory=dict)
 
     def remember(self, name: str, end_ns: int) -> None:
         """Make room among the recent events, then keep one (WS-TRACE-5)."""
@@ -178,10 +183,22 @@ class Session:
                 self.say(13, row, f"{name} is {end} ns, past the end of unit {row[6]}")
 
     def queue(self, row: Row) -> None:
-        """A queue that states its limit stays within it (WS-TRACE-11)."""
+        """A queue that states its limit stays within it, and the limit as it is; units in work
+        are as many as the trace itself shows (WS-TRACE-11)."""
         length, limit = row[9].get("queue"), row[9].get("queue_limit")
-        if type(limit) is int and (type(length) is not int or not 0 <= length <= limit):
+        if type(limit) is not int:
+            return
+        if type(length) is not int or not 0 <= length <= limit:
             self.say(11, row, f"a queue of {length}, at most {limit}")
+            return
+        if row[5] == OBSERVE and length != self.in_flight:
+            self.say(11, row, f"{length} units in work, the trace shows {self.in_flight}")
+        of = row[1], row[5]
+        largest, before = self.queues.get(of, (length, limit))
+        if limit != before:
+            self.say(11, row, f"a queue of at most {limit}, of at most {before} before")
+        if largest <= length:
+            self.queues[of] = length, limit
 
     def over(self) -> None:
         """At the end of a whole trace every observed unit is accounted for (WS-TRACE-10)."""

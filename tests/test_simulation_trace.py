@@ -38,7 +38,14 @@ def test_a_calm_run_is_clean_and_takes_the_times_of_the_timing_model(scenario: S
     assert result.timeline is not None
     assert result.timeline.same_as(run_events(scenario))
     events = list(read_trace(io.StringIO(text)))
-    assert check_trace(iter(events)).clean
+    report = check_trace(iter(events))
+    assert report.clean
+    # WS-TRACE-11: every queue with its limit.
+    assert report.unstated == ()
+    limits = {name: limit for name, (_, limit) in report.queues.items()}
+    assert limits == {"units in work": 3, "slices unanswered": 1 + scenario.lag,
+                      "responses unacknowledged": 1 + scenario.lag,
+                      "responses unread": 8}  # fmt: skip
     assert result.trace_sha256 == hashlib.sha256(text.encode()).hexdigest()
     decodes = [(e.session, e.unit, e.t_ns) for e in events if e.kind is Kind.DECODE]
     starts = result.timeline.decode

@@ -111,6 +111,15 @@ def assert_traced(config: SessionConfig, text: str) -> None:
     report = check_trace(events)
     assert report.violations == ()
     assert report.clean
+    # WS-TRACE-11: every queue with its limit.
+    assert report.unstated == ()
+    window = 1 + config.lag
+    assert {name: limit for name, (_, limit) in report.queues.items()} == {
+        "units in work": window + 1,
+        "slices unanswered": window,
+        "responses unacknowledged": window,
+        "responses unread": window + 1,
+    }
     counts = Counter((event.process, event.kind, event.unit) for event in events)
     performer_commits = 1 if config.schedule == "overlapped" else 0
     for k in range(UNITS):

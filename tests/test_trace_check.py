@@ -143,6 +143,15 @@ def test_a_late_unit_delays_the_ones_after_it() -> None:
     assert judged(trace).clean
 
 
+def test_queues_are_reported() -> None:
+    """WS-TRACE-11: the longest of each, over all sessions; what is not stated is named."""
+    other = stating(clean_trace(session="t"), Kind.UPDATE, 2, queue=3)
+    report = judged(numbered(stating(clean_trace(), Kind.SEND, 1, queue=2, queue_limit=8), other))
+    assert report.clean
+    assert report.queues == {"thinker update": (3, 4), "slices unanswered": (2, 8)}
+    assert report.unstated == ("units in work", "responses unacknowledged", "responses unread")
+
+
 def test_a_window_that_is_stated_holds() -> None:
     """WS-TRACE-11: five units ahead are allowed by a window of four, and not by one of three."""
     for window, clean in ((4, True), (3, False)):

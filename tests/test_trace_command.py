@@ -45,7 +45,9 @@ def test_a_clean_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     found = json.loads(capsys.readouterr().out)
     assert found == {
         "trace": str(path), "clean": True, "events": 4, "violation_count": 0, "violations": [],
-        "unfinished": [],
+        "unfinished": [], "queues": {}, "unstated": [
+            "units in work", "slices unanswered", "responses unacknowledged", "responses unread",
+        ],
     }  # fmt: skip
     assert cli.status_of(["trace", "check", str(path)]) == 0
     assert "4 events: clean" in capsys.readouterr().out

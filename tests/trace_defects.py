@@ -40,8 +40,9 @@ def clean_trace(units: int = 3, session: str = "s") -> list[TraceEvent]:
     append(-1, 2, add("thinker", Kind.SEND, -1, 1))
     for k in range(units):
         t = 160 * (k + 1)
-        observed = add("thinker", Kind.OBSERVE, k, t, 20, detail={"queue": 1, "queue_limit": 4})
-        updated = add("thinker", Kind.UPDATE, k, t + 20, 20, cause=(observed,))
+        queued = {"queue": 1, "queue_limit": 4}
+        observed = add("thinker", Kind.OBSERVE, k, t, 20)
+        updated = add("thinker", Kind.UPDATE, k, t + 20, 20, cause=(observed,), detail=queued)
         sent = add("thinker", Kind.SEND, k, t + 40, cause=(updated,))
         appended = append(k, t + 42, sent)
         solved = add("performer", Kind.SOLVE, k, t + 42, 60, cause=(appended,))
@@ -270,9 +271,13 @@ BROKEN: dict[str, Change] = {
         session_given_up(t, 330)
     ),
     "WS-TRACE-11 too far ahead": ahead,
-    "WS-TRACE-11 a queue beyond its limit": lambda t: stating(t, Kind.OBSERVE, 1, queue=5),
-    "WS-TRACE-11 a queue of less than nothing": lambda t: stating(t, Kind.OBSERVE, 1, queue=-1),
-    "WS-TRACE-11 a queue without a length": lambda t: stating(t, Kind.OBSERVE, 1, queue=None),
+    "WS-TRACE-11 a queue beyond its limit": lambda t: stating(t, Kind.UPDATE, 1, queue=5),
+    "WS-TRACE-11 a queue of less than nothing": lambda t: stating(t, Kind.UPDATE, 1, queue=-1),
+    "WS-TRACE-11 a queue without a length": lambda t: stating(t, Kind.UPDATE, 1, queue=None),
+    "WS-TRACE-11 a limit that gives way": lambda t: stating(t, Kind.UPDATE, 2, queue_limit=5),
+    "WS-TRACE-11 units in work that are not there": lambda t: stating(
+        t, Kind.OBSERVE, 1, queue=2, queue_limit=3
+    ),
     "WS-TRACE-12 a gap that is not told": lambda t: changed(
         t, Kind.EMIT, 2, t_ns=(480 + 150) * MS
     ),

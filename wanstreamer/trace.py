@@ -89,6 +89,10 @@ def show(report: TraceReport, console: Console) -> None:
     count = report.violation_count
     if count > len(report.violations):
         console.print(f"{count - len(report.violations):,} more violations are not shown")
+    queues = [f"{name} {most} of {limit}" for name, (most, limit) in report.queues.items()]
+    if report.unstated:
+        queues.append(f"not stated: {', '.join(report.unstated)}")
+    console.print(f"longest queues: {'; '.join(queues)}", highlight=False)
     ends = f"; ends early: {', '.join(report.unfinished)}" if report.unfinished else ""
     verdict = "clean" if report.clean else f"{count:,} violations{ends}"
     console.print(f"{report.events:,} events: {verdict}", highlight=False)

@@ -15,6 +15,7 @@ from simulator.world.place import Place
 from simulator.world.times import Pauses
 from spec import clock
 from spec.trace import Kind
+from spec.trace_queues import length_of
 
 UNREAD_LIMIT: Final = 8
 """Responses that wait for a client that does not read; then the thinker takes no more latents, and
@@ -64,7 +65,11 @@ class WorldClient:
             place.marks["client-stalled"] += 1
             place.queue.schedule(reads_at, self._read, None)
         if place.recorder is not None:
-            detail = {**self._account(unit, effort.video), "video": effort.video}
+            detail = {
+                **self._account(unit, effort.video),
+                **length_of(self._unread, UNREAD_LIMIT),
+                "video": effort.video,
+            }
             sent = place.note("thinker", Kind.EMIT, unit, now, 0, (cause,), detail)
             down_ns = int(self._down.times_ns(self._down_key, unit, 1)[0, 0])
             self._heard_ns = max(self._heard_ns, now + down_ns)

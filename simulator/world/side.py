@@ -23,6 +23,7 @@ from spec.exchange_events import Event, Phase
 from spec.exchange_machine import Machine, State
 from spec.exchange_message import LatentsAck, LatentsNack, Message, SliceAck, SliceNack
 from spec.trace import Detail, Kind
+from spec.trace_queues import at_sending
 
 S = TypeVar("S", bound=State)
 
@@ -178,7 +179,7 @@ class Side(ABC, Generic[S]):
         cause = ""
         if self.place.recorder is not None:
             unit = getattr(message, "unit", -1)
-            detail: Detail = {"kind": kind.__name__}
+            detail: Detail = {"kind": kind.__name__, **at_sending(message, self.state)}
             cause = self.place.note(
                 self.name, Kind.SEND, unit, leaves, arrives - leaves, self._cause, detail
             )

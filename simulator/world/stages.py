@@ -23,6 +23,7 @@ from simulator.world.times import Pauses
 from spec import clock
 from spec.presets import preset_named
 from spec.trace import Detail, Kind
+from spec.trace_queues import length_of
 
 STREAMS: Final = ("encoder", "updater", "decoder")
 KINDS: Final[Mapping[str, Kind]] = {
@@ -208,8 +209,6 @@ class Stages:
         arrived_ns, cause = self._waiting.popleft()
         effort = self._policy.effort(len(self._waiting), self._steps)
         if effort is not FULL:
-            self._place.marks["less-effort"] += 1
-        if effort is not FULL:
             self._place.efforts[k] = effort
             self._place.marks["less-effort"] += 1
         self._in_work[k] = InWork(arrived_ns, effort, cause)
@@ -236,6 +235,9 @@ class Stages:
         end_ns = self._pauses.done(now, length_ns)
         if place.recorder is not None:
             detail = self._named[STREAMS[stream]]
+            if stage == "encode":
+                in_work = self.taken - self._decode_begun
+                detail = {**detail, **length_of(in_work, IN_WORK)}
             causes = self._causes(stage, unit)
             name = place.note("thinker", KINDS[stage], unit, now, end_ns - now, causes, detail)
             self._traced(stage, unit, name)
