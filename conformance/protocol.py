@@ -65,7 +65,7 @@ OPTIONAL_FEATURES: Final = frozenset(
 
 ABSENT_WHEN_NONE: Final = {"absent_when_none": True}
 """Metadata of a field that a message names only if it has a value: who lacks the feature that the
-field belongs to never sees it (WS-CONFORMANCE-23)."""
+field belongs to never sees it (WS-CONFORMANCE-24)."""
 
 
 def wire_dtype(dtype: DType) -> np.dtype[Any]:
@@ -119,7 +119,7 @@ class Hello:
 @attrs.frozen(kw_only=True, eq=False)
 class IdentityInput:
     """Who the agent is: what the session's description says, and the signals themselves
-    (WS-CONFORMANCE-23, WS-PREFILL-3).
+    (WS-CONFORMANCE-24, WS-PREFILL-3).
 
     ``image`` and ``voice_ticks`` are the description, the fields of `spec.prefill.Identity`;
     ``picture`` [3, H, W] and ``voice`` [960 x voice_ticks] are RGB and samples in [-1, 1], in the
@@ -135,7 +135,7 @@ class IdentityInput:
 @attrs.frozen(kw_only=True)
 class SamplingInput:
     """How the agent's words are chosen: the fields of `spec.text.Sampling`, not checked, so that a
-    bad one can be sent (WS-CONFORMANCE-23, WS-TEXT-8)."""
+    bad one can be sent (WS-CONFORMANCE-24, WS-TEXT-8)."""
 
     temperature: float = 0.0
     top_k: int = 0

@@ -39,7 +39,7 @@ OPTIONAL = {
     ("open.request.json", None): {"identity", "prefill_chunks", "sampling"},
     ("common.json", "unit_input"): {"uniform"},
 }
-"""Members of which a message without the feature has none (WS-CONFORMANCE-23)."""
+"""Members of which a message without the feature has none (WS-CONFORMANCE-24)."""
 
 HEX = st.binary(min_size=32, max_size=32).map(bytes.hex)
 COUNTS = st.integers(0, 2**40)
