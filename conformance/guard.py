@@ -57,7 +57,11 @@ class Guard:
         return hello
 
     def supports(self, feature: str) -> bool:
-        return bool(_call("supports", lambda: self._port.supports(feature)))
+        try:
+            return bool(_call("supports", lambda: self._port.supports(feature)))
+        except Unsupported:
+            # The other way to say no (WS-CONFORMANCE-3).
+            return False
 
     def load(self, request: LoadRequest) -> str:
         digest = _call("load", lambda: self._port.load(request))
@@ -196,9 +200,11 @@ def _check_entries(place: str, request: OpenRequest, entries: KvEntries) -> None
 def _checked_arrays(where: str, arrays: object) -> Mapping[str, Array]:
     _require(isinstance(arrays, Mapping), where, f"a {type(arrays).__name__}, not arrays by name")
     assert isinstance(arrays, Mapping)
-    for name, array in arrays.items():
+    # What numpy computes from arrays without axes are its scalars.
+    found = {n: np.asarray(a) if isinstance(a, np.generic) else a for n, a in arrays.items()}
+    for name, array in found.items():
         _require(isinstance(array, np.ndarray), where, f"{name} is a {type(array).__name__}")
-    return arrays
+    return found
 
 
 def _check_array(

@@ -26,7 +26,7 @@ def same(
         for name in tensors:
             x, y = getattr(a[k], name), getattr(b[k], name)
             if name == "text":
-                if x != y:
+                if list(x) != list(y):
                     return f"unit {k}, text: {list(x)} against {list(y)}"
             elif not same_bits(x, y):
                 return f"unit {k}, {name} {first_difference(x, y)}"

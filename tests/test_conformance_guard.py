@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from conformance.guard import Guard, PortFault
 from conformance.inputs import base
 from conformance.ports.reference import ReferencePort
-from conformance.protocol import Refusal, UnitInput, UnitOutput
+from conformance.protocol import MathRequest, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recorder
 
 SCRIPT = base("tiny", "overlapped", "float32", units=2)
@@ -91,3 +92,22 @@ def test_ws_conformance_6_inputs_cannot_be_written_to() -> None:
 
     with pytest.raises(PortFault, match="read-only"):
         Recorder(Guard(Writes()), ("session",))(SCRIPT)
+
+
+def test_ws_conformance_3_unsupported_is_another_word_for_no() -> None:
+    class Wordy(ReferencePort):
+        def supports(self, feature: str) -> bool:
+            raise Unsupported(feature)
+
+    assert Guard(Wordy()).supports("telepathy") is False
+
+
+def test_ws_conformance_16_a_scalar_of_numpy_is_an_array_without_axes() -> None:
+    class Scalars(ReferencePort):
+        def math(self, request: MathRequest) -> Mapping[str, Any]:
+            return {request.op: np.float32(0.5), "none": np.zeros(0)}
+
+    request = MathRequest(op="flow.loss", dtype="float32", arguments={}, tensors={})
+    found = Guard(Scalars()).math(request)
+    assert isinstance(found["flow.loss"], np.ndarray)
+    assert (found["flow.loss"].shape, found["flow.loss"].dtype) == ((), np.dtype("float32"))

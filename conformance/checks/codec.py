@@ -12,6 +12,7 @@ from conformance import arrays
 from conformance.case import Case, Check, Context, Tolerance
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
+from conformance.reporting.pairing import settled
 from conformance.shapes import codec_shapes
 from conformance.tolerance import EPS, budget, exceeds, first_difference, same_bits
 from spec import clock
@@ -33,6 +34,21 @@ def codec_input(context: Context, part: Part, dtype: DType, units: int = UNITS) 
 def _run(context: Context, part: Part, dtype: DType, plan: tuple[int, ...], data: Array) -> Array:
     request = CodecRequest(preset=context.preset.name, dtype=dtype, part=part, plan=plan)
     return np.array(context.port.codec(request, data))
+
+
+def paired(
+    context: Context,
+    before: Callable[[], Array],
+    after: Callable[[], Array],
+    judge: Callable[[Array, Array], str | None],
+) -> str | None:
+    """``judge`` on the bits of two runs, unless the port does not repeat its own
+    (WS-CONFORMANCE-9)."""
+
+    def repeats(a: Array, b: Array) -> str | None:
+        return None if same_bits(a, b) else first_difference(a, b)
+
+    return settled(context, before, after, judge, repeats)
 
 
 def _oracle(context: Context, part: Part, dtype: DType) -> Array:
@@ -92,15 +108,22 @@ def _last_step(context: Context, part: Part, plan: tuple[int, ...]) -> str | Non
     # Far from what it was: a window may give its last sample next to no weight.
     last = data[(i + 1) * n_in - 1]
     changed[(i + 1) * n_in - 1] = -last - np.sign(last)
-    before = _run(context, part, context.dtype, plan, data)
-    after = _run(context, part, context.dtype, plan, changed)
     early, own = slice(0, i * n_out), slice(i * n_out, (i + 1) * n_out)
-    if not same_bits(before[early], after[early]):
-        where = first_difference(before[early], after[early])
-        return f"{part}: span {i} reached an earlier one, {where}"
-    if same_bits(before[own], after[own]) and _must_move(context, part, data, changed, own):
-        return f"{part}: the last step of span {i} does not reach its own output"
-    return None
+
+    def judge(before: Array, after: Array) -> str | None:
+        if not same_bits(before[early], after[early]):
+            where = first_difference(before[early], after[early])
+            return f"{part}: span {i} reached an earlier one, {where}"
+        if same_bits(before[own], after[own]) and _must_move(context, part, data, changed, own):
+            return f"{part}: the last step of span {i} does not reach its own output"
+        return None
+
+    return paired(
+        context,
+        partial(_run, context, part, context.dtype, plan, data),
+        partial(_run, context, part, context.dtype, plan, changed),
+        judge,
+    )
 
 
 def _must_move(context: Context, part: Part, data: Array, changed: Array, own: slice) -> bool:
@@ -119,15 +142,22 @@ def _only_forward(context: Context, part: Part, plan: tuple[int, ...], k: int) -
     changed = data.copy()
     # Not the other sign: a spectrogram cannot hear it.
     changed[k * n_in : (k + 1) * n_in] = data[k * n_in : (k + 1) * n_in] ** 2
-    before = _run(context, part, context.dtype, plan, data)
-    after = _run(context, part, context.dtype, plan, changed)
-    if not same_bits(before[: k * n_out], after[: k * n_out]):
-        where = first_difference(before[: k * n_out], after[: k * n_out])
-        return f"{part}: unit {k} reached an earlier unit, {where}"
     own = slice(k * n_out, (k + 1) * n_out)
-    if same_bits(before[own], after[own]):
-        return f"{part}: unit {k} does not reach its own output"
-    return None
+
+    def judge(before: Array, after: Array) -> str | None:
+        if not same_bits(before[: k * n_out], after[: k * n_out]):
+            where = first_difference(before[: k * n_out], after[: k * n_out])
+            return f"{part}: unit {k} reached an earlier unit, {where}"
+        if same_bits(before[own], after[own]):
+            return f"{part}: unit {k} does not reach its own output"
+        return None
+
+    return paired(
+        context,
+        partial(_run, context, part, context.dtype, plan, data),
+        partial(_run, context, part, context.dtype, plan, changed),
+        judge,
+    )
 
 
 def fresh(context: Context) -> Iterator[Case]:
@@ -138,12 +168,20 @@ def fresh(context: Context) -> Iterator[Case]:
 
 def _fresh(context: Context, part: Part) -> str | None:
     data = codec_input(context, part, context.dtype)
-    first = _run(context, part, context.dtype, UNIT_BY_UNIT, data)
-    _run(context, part, context.dtype, UNIT_BY_UNIT, data**2)
-    again = _run(context, part, context.dtype, UNIT_BY_UNIT, data)
-    if same_bits(first, again):
-        return None
-    return f"{part}, run again: {first_difference(first, again)}"
+
+    def run(data: Array) -> Array:
+        return _run(context, part, context.dtype, UNIT_BY_UNIT, data)
+
+    def after_another() -> Array:
+        run(data**2)
+        return run(data)
+
+    def judge(first: Array, again: Array) -> str | None:
+        if same_bits(first, again):
+            return None
+        return f"{part}, run again: {first_difference(first, again)}"
+
+    return paired(context, partial(run, data), after_another, judge)
 
 
 WITH_HOP: Final = ("video_codec.encode", "audio_codec.encode", "audio_encoder", "video_encoder")
@@ -163,9 +201,15 @@ def _one_unit(context: Context, part: Part) -> str | None:
     """The guard has compared the shape; what is left is that one unit equals the first of many."""
     data = codec_input(context, part, context.dtype)
     n_in, n_out = (shape[0] for shape in codec_shapes(context.preset, part, 1))
-    one = _run(context, part, context.dtype, (1,), data[:n_in])
-    many = _run(context, part, context.dtype, UNIT_BY_UNIT, data)[:n_out]
-    return None if same_bits(one, many) else f"{part}, alone: {first_difference(one, many)}"
+
+    def first_of_many() -> Array:
+        return _run(context, part, context.dtype, UNIT_BY_UNIT, data)[:n_out]
+
+    def judge(one: Array, many: Array) -> str | None:
+        return None if same_bits(one, many) else f"{part}, alone: {first_difference(one, many)}"
+
+    alone = partial(_run, context, part, context.dtype, (1,), data[:n_in])
+    return paired(context, alone, first_of_many, judge)
 
 
 def _split(context: Context, part: Part) -> str | None:

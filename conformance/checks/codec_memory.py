@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance import arrays
 from conformance.case import Case, Check, Context, Tolerance
-from conformance.checks.codec import OFFLINE, SEEN
+from conformance.checks.codec import OFFLINE, SEEN, paired
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
@@ -94,13 +94,21 @@ def _receptive_field(context: Context, part: Part, plan: Plan, place: str) -> st
     before, after = (truth(context, part, "float64", d) for d in (data, changed))
     moves = np.abs(after - before).reshape(len(before), -1).max(axis=1)
     scale = float(np.abs(before).max())
-    mine, other = (run(context, part, context.dtype, plan, d) for d in (data, changed))
-    moved = (mine != other).reshape(len(mine), -1).any(axis=1)
-    for i in np.flatnonzero(moved & (moves == 0.0)):
-        return f"{part}: output {i} moved with input {step}, which it does not see"
-    for i in np.flatnonzero(~moved & (moves > SEEN * EPS[context.dtype] * scale)):
-        return f"{part}: output {i} did not move with input {step}, which it sees"
-    return None
+
+    def judge(mine: Array, other: Array) -> str | None:
+        moved = (mine != other).reshape(len(mine), -1).any(axis=1)
+        for i in np.flatnonzero(moved & (moves == 0.0)):
+            return f"{part}: output {i} moved with input {step}, which it does not see"
+        for i in np.flatnonzero(~moved & (moves > SEEN * EPS[context.dtype] * scale)):
+            return f"{part}: output {i} did not move with input {step}, which it sees"
+        return None
+
+    return paired(
+        context,
+        partial(run, context, part, context.dtype, plan, data),
+        partial(run, context, part, context.dtype, plan, changed),
+        judge,
+    )
 
 
 LEVELS: Final[dict[str, Callable[[Array], Array]]] = {

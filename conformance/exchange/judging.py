@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Protocol
 
 from conformance.case import Case
@@ -50,12 +51,20 @@ def cases_of(
 
 
 def _comparable(reply: Json) -> Json:
-    """Without the wording of a complaint: what counts is that there is one."""
+    """Without the wording of a complaint: what counts is that there is one. The transport keeps no
+    order, so only that of the units in messages of one kind can mean anything
+    (WS-CONFORMANCE-8)."""
     sent = [
         {**m, "reason": bool(m["reason"])} if m.get("kind") == "close" else m
-        for m in reply.get("sent", [])
+        for m in sorted(reply.get("sent", []), key=lambda m: str(m.get("kind")))
     ]
-    return {**json.loads(json.dumps(reply)), "sent": json.loads(json.dumps(sent))}
+    runs = groupby(sent, key=lambda m: (m.get("kind"), m.get("unit")))
+    ordered = [m for _, parts in runs for m in sorted(parts, key=_text)]
+    return {**json.loads(json.dumps(reply)), "sent": json.loads(json.dumps(ordered))}
+
+
+def _text(message: Json) -> str:
+    return json.dumps(message, sort_keys=True)
 
 
 def _short(value: object) -> str:

@@ -10,6 +10,7 @@ from conformance.mutants import (
     benign,
     benign_arithmetic,
     benign_dtypes,
+    benign_manners,
     benign_sessions,
     between,
     codec,
@@ -60,7 +61,14 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
 
 BENIGN: Final[Mapping[str, Benign]] = {
     variant.name: variant
-    for module in (math_benign, benign, benign_sessions, benign_dtypes, benign_arithmetic)
+    for module in (
+        math_benign,
+        benign,
+        benign_sessions,
+        benign_dtypes,
+        benign_arithmetic,
+        benign_manners,
+    )
     for variant in module.VARIANTS
 }
 """Every harmless variant by name (WS-CONFORMANCE-15)."""

@@ -20,7 +20,7 @@ from conformance.mutants.patching import Benign, Patch
 from conformance.protocol import Array, DType, Hello, MathRequest, Unsupported, wire_dtype
 from conformance.tolerance import SMALLEST
 from reference import causal_blocks, flow, guidance, rms_norm, rotary, sampling
-from reference.latent_norm import LatentNorm
+from reference.latent_norm import LatentNorm, Posterior
 from reference.per_modality import each
 from reference.units import Latents
 
@@ -256,6 +256,36 @@ class Strided(Variant):
         return found
 
 
+def by_tangent(_: causal_blocks.SiLU, x: Tensor) -> Tensor:
+    """The sigmoid as compilers lower it."""
+    return x * (0.5 + 0.5 * torch.tanh(0.5 * x))
+
+
+def scaled_and_shifted(self: LatentNorm, posterior: Posterior) -> Posterior:
+    """The statistics folded into one factor and one summand."""
+    mu, sigma = self._per_channel(posterior.mean)
+    factor, summand = 1 / sigma, -mu / sigma
+    return Posterior(
+        mean=posterior.mean * factor + summand,
+        log_variance=posterior.log_variance - 2 * sigma.log(),
+    )
+
+
+class Folded(Variant):
+    """Sigmoid by tanh, latent statistics as factor and summand, scalars for arrays without axes."""
+
+    name = "math-folded"
+
+    patches = (
+        (causal_blocks.SiLU, "whole", by_tangent),
+        (LatentNorm, "normalise", scaled_and_shifted),
+    )
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        found: dict[str, Any] = dict(super().math(request))
+        return {name: value if value.ndim else value[()] for name, value in found.items()}
+
+
 def _variant(cls: type[MathPort]) -> Benign:
     assert cls.__doc__ is not None
     factory: Any = cls
@@ -274,5 +304,6 @@ CLASSES: Final[tuple[type[MathPort], ...]] = (
     Fused,
     OtherSpelling,
     Strided,
+    Folded,
 )
 VARIANTS: Final = tuple(map(_variant, CLASSES))
