@@ -24,8 +24,21 @@ def judge_close(
 
 
 def judge_all_close(
-    context: Context, script: Script, dtype: DType, truth_form: Form = "offline"
+    context: Context,
+    script: Script,
+    dtype: DType,
+    truth_form: Form = "offline",
+    form: Form = "stream",
 ) -> str | None:
-    """`judge_close` over all tensors; the first that is off."""
-    reasons = (judge_close(context, script, dtype, tensor, truth_form) for tensor in TENSORS)
-    return next((reason for reason in reasons if reason is not None), None)
+    """`judge_close` over all tensors; the first that is off. Then the words, which are all
+    prescribed: they are said as they are (WS-TEXT-6)."""
+    for tensor in TENSORS:
+        reason = judge_close(context, script, dtype, tensor, truth_form, form)
+        if reason is not None:
+            return reason
+    truth = context.oracle.truth(script, truth_form, dtype)
+    said = context.run(in_dtype(truth.script, dtype), form)
+    for given, unit in zip(truth.script.units, said, strict=True):
+        if unit.text != given.agent_text:
+            return f"unit {unit.unit}, text {list(unit.text)}, not the prescribed one"
+    return None

@@ -40,8 +40,13 @@ BARE: Final = "tiny-bare"
 Field = Literal["audio", "video", "text", "agent_text", "noise_audio", "noise_video"]
 
 
-Signal = Literal["drawn", "zero", "constant", "loud"]
-"""What fills an array: uniform numbers, nothing, one value, or numbers at full scale."""
+Signal = Literal["drawn", "zero", "constant", "loud", "lowest", "square", "whisper", "huge"]
+"""What fills an array: uniform numbers, nothing, one value, or numbers at full scale. Sound and
+pictures may also be -1 everywhere (a black frame), nothing but -1 and 1, or at most 2^-14; noise
+may be many times what it is drawn from."""
+
+LEVEL: Final = {"zero": 0.0, "constant": 0.25, "lowest": -1.0}
+LOUDER: Final = {"loud": 3.0, "huge": 16.0}
 
 
 @attrs.frozen(kw_only=True)
@@ -103,18 +108,17 @@ def unit_of(request: OpenRequest, k: int, content: Content) -> UnitInput:
     preset, has = preset_named(request.preset), request.modalities
 
     def filled(name: str, signal: Signal, shape: shapes.Shape, gain: float) -> Array:
-        if signal in ("zero", "constant"):
-            values = np.full(shape, 0.0 if signal == "zero" else 0.25)
-        else:
-            drawn = arrays.uniform(f"conformance/{content.seed}/{name}/{k}", shape)
-            values = drawn * (1.0 if signal == "loud" else gain)
-        return cast(values)
+        if signal in LEVEL:
+            return cast(np.full(shape, LEVEL[signal]))
+        drawn = arrays.uniform(f"conformance/{content.seed}/{name}/{k}", shape)
+        if signal == "square":
+            return cast(np.sign(drawn))
+        return cast(drawn * {"loud": 1.0, "whisper": 2.0**-14}.get(signal, gain))
 
     def noise(name: str, shape: shapes.Shape) -> Array:
-        if content.noise in ("zero", "constant"):
-            return cast(np.full(shape, 0.0 if content.noise == "zero" else 0.25))
-        drawn = arrays.noise(content.seed, k, name, shape)
-        return cast(drawn * (3.0 if content.noise == "loud" else 1.0))
+        if content.noise in LEVEL:
+            return cast(np.full(shape, LEVEL[content.noise]))
+        return cast(arrays.noise(content.seed, k, name, shape) * LOUDER.get(content.noise, 1.0))
 
     def cast(array: Array) -> Array:
         return sealed(array.astype(np.float32).astype(wire_dtype(request.dtype)))
@@ -245,23 +249,34 @@ def in_dtype(script: Script, dtype: DType) -> Script:
     """The same numbers in another dtype."""
     if script.open.dtype == dtype:
         return script
+    opened = attrs.evolve(script.open, dtype=dtype)
+    return _each_array(
+        attrs.evolve(script, open=opened), lambda array: array.astype(wire_dtype(dtype))
+    )
 
-    def cast(array: Array | None) -> Array | None:
-        return None if array is None else sealed(array.astype(wire_dtype(dtype)))
+
+def finer(script: Script) -> Script:
+    """A float64 session whose numbers no float32 holds: those of ``script``, hardly smaller."""
+    return _each_array(script, lambda array: array * (1.0 - 2.0**-30))
+
+
+def _each_array(script: Script, change: Callable[[Array], Array]) -> Script:
+    def made(array: Array | None) -> Array | None:
+        return None if array is None else sealed(change(array))
 
     units = tuple(
         attrs.evolve(
             u,
-            audio=cast(u.audio),
-            video=cast(u.video),
-            noise_audio=cast(u.noise_audio),
-            noise_video=cast(u.noise_video),
+            audio=made(u.audio),
+            video=made(u.video),
+            noise_audio=made(u.noise_audio),
+            noise_video=made(u.noise_video),
         )
         for u in script.units
     )
-    opened = attrs.evolve(script.open, dtype=dtype)
+    opened = script.open
     if opened.identity is not None:
         who = opened.identity
-        who = attrs.evolve(who, picture=cast(who.picture), voice=cast(who.voice))
+        who = attrs.evolve(who, picture=made(who.picture), voice=made(who.voice))
         opened = attrs.evolve(opened, identity=who)
     return attrs.evolve(script, open=opened, units=units)

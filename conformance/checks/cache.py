@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from conformance.case import Case, Check, Context
+from conformance.checks import positions
 from conformance.inputs import BARE, base, in_dtype
 from conformance.oracle import naive_dtype
 from conformance.protocol import Array, KvEntries
@@ -16,6 +17,7 @@ from conformance.recording import Script
 from conformance.tolerance import budget, exceeds
 from spec.layout import (
     Layout,
+    Modalities,
     Row,
     language_rows,
     observation_rows,
@@ -31,6 +33,13 @@ COLUMNS: Final = ("unit", "segment", "modality", "slot", "t", "h", "w", "pad")
 PAD: Final = COLUMNS.index("pad")
 
 
+WITHOUT: Final = {
+    "no-video-no-voice": Modalities(user_video=False, agent_audio=False),
+    "no-sound-no-words": Modalities(user_audio=False, agent_text=False),
+    "no-text-no-face": Modalities(user_text=False, agent_video=False),
+}
+
+
 def contents(context: Context) -> Iterator[Case]:
     """Both roles hold the prefill and all that both have committed, once, in canonical order; keys
     are rotated, of the clean pass, and of the layer where they stand (WS-STREAMING-6,
@@ -44,6 +53,13 @@ def contents(context: Context) -> Iterator[Case]:
                     name=f"{preset}-{schedule}-{name}",
                     judge=partial(numbers_held, context, script, name),
                 )
+    # Slots count over what there is, so what a session does not have leaves no gap.
+    for name, has in WITHOUT.items():
+        script = base(BARE, "sequential", context.dtype, units=3, modalities=has, forced=True)
+        yield Case(name=f"{name}-rows", judge=partial(rows_held, context, script))
+    for preset, length in positions.PROMPTS:
+        script = positions.script_of(context, preset, length)
+        yield Case(name=f"prompt-{length}-rows", judge=partial(rows_held, context, script))
 
 
 def expected_rows(script: Script, up_to: int) -> list[list[int]]:

@@ -114,6 +114,17 @@ def after_many(context: Context, seed: int) -> list[Step]:
     return [*opens, *closes, *whole(context, "a", 0)]
 
 
+def among_many(context: Context, seed: int) -> list[Step]:
+    """Eight others are opened between two of its units, some with the same prompt, and are closed
+    in another order between two more."""
+    others = [f"b{i}" for i in range(8)]
+    opens = [opened(name, request(context, (seed + i) * (i % 2))) for i, name in enumerate(others)]
+    steps = [*stepped("b0", contents(BARE, seed, 1)), *stepped("b1", contents(BARE, seed, 1))]
+    closes = [Step(do="close", session=name) for name in (*others[1::2], *others[::2])]
+    a = whole(context, "a", 0, 5)
+    return [*a[:2], *opens, *a[2:3], *steps, *a[3:4], *closes[:5], *a[4:5], *closes[5:], *a[5:]]
+
+
 def all_kinds(context: Context, seed: int) -> list[Step]:
     """Four at once, with other presets, schedules, modalities and dtypes."""
     dtypes = context.hello.dtypes
@@ -136,7 +147,7 @@ def all_kinds(context: Context, seed: int) -> list[Step]:
 
 
 PLANS: dict[str, tuple[Plan, ...]] = {
-    "interleaved": (two_in_turn, second_first, in_bursts, all_kinds),
+    "interleaved": (two_in_turn, second_first, in_bursts, among_many, all_kinds),
     "fresh-start": (after_another, while_another_is_open, after_one_left, after_many),
 }
 

@@ -106,7 +106,25 @@ def reset_keeps_the_request(context: Context, seed: int) -> list[Step]:
     ]
 
 
-RESETS: Final = (after_reset, reset_twice, reset_of_another, reset_keeps_the_request)
+def reset_after_the_end(context: Context, seed: int) -> list[Step]:
+    """A session that was finished is as when opened too."""
+    return [
+        opened("a", request(context)),
+        *units("a", seed, 2),
+        Step(do="finish", session="a"),
+        Step(do="reset", session="a"),
+        *units("a", 0, 2),
+        *ended("a"),
+    ]
+
+
+RESETS: Final = (
+    after_reset,
+    reset_twice,
+    reset_of_another,
+    reset_keeps_the_request,
+    reset_after_the_end,
+)
 
 
 def reset(context: Context) -> Iterator[Case]:
@@ -152,6 +170,11 @@ def ending(context: Context) -> Iterator[Case]:
         commands["reset"] = lambda session, _: context.port.reset(session)
     if "kv_transfer" in context.hello.features:
         commands["export"] = lambda session, _: context.port.export_kv(session)
+        commands["import"] = lambda session, script: context.port.import_kv(
+            session, context.run.exported(script)
+        )
+    if "probe" in context.hello.features:
+        commands["probe"] = lambda session, script: context.port.probe(session, script.units[1])
     for name, command in commands.items():
         yield Case(
             name=f"{name}-after-close",
@@ -162,6 +185,11 @@ def ending(context: Context) -> Iterator[Case]:
         name="finish-twice",
         clauses=("WS-CONFORMANCE-6",),
         judge=partial(_finished_twice, context),
+    )
+    yield Case(
+        name="finish-of-nothing",
+        clauses=("WS-CONFORMANCE-6",),
+        judge=partial(_finished_at_once, context),
     )
 
 
@@ -193,6 +221,15 @@ def _finished_twice(context: Context) -> str | None:
         context.port.close(session)
     wanted = [unit.unit for unit in script.units]
     return None if outputs == wanted else f"units {outputs} were answered, not {wanted}"
+
+
+def _finished_at_once(context: Context) -> str | None:
+    session = context.port.open(script_of(context).open)
+    try:
+        units = [output.unit for output in context.port.finish(session)]
+    finally:
+        context.port.close(session)
+    return f"units {units} were answered, and none was asked" if units else None
 
 
 def _check(

@@ -9,27 +9,43 @@ from typing import Final
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_all_close
 from conformance.inputs import BARE, base
+from conformance.recording import Script
 
 LONG_PROMPT: Final = tuple(32 + (13 * i) % 90 for i in range(2056))
 """Past 1,024 and 2,048, where tables of angles have ended in real systems."""
 
 
+PROMPTS: Final = (("tiny", 1030), (BARE, 2056))
+
+
+def script_of(context: Context, preset: str, length: int) -> Script:
+    """Two units after a prompt of so many tokens."""
+    return base(
+        preset,
+        context.preset.schedule,
+        context.dtype,
+        units=2,
+        prompt=LONG_PROMPT[:length],
+        forced=True,
+    )
+
+
 def far_out(context: Context) -> Iterator[Case]:
     """The oracle's stream is the truth here; short sessions hold it to its offline form
     (WS-POSITIONS-5)."""
-    for preset, length in (("tiny", 1030), (BARE, 2056)):
-        script = base(
-            preset,
-            context.preset.schedule,
-            context.dtype,
-            units=2,
-            prompt=LONG_PROMPT[:length],
-            forced=True,
-        )
+    for preset, length in PROMPTS:
+        script = script_of(context, preset, length)
         yield Case(
             name=f"prompt-{length}",
-            judge=partial(judge_all_close, context, script, context.dtype, "stream"),
+            judge=partial(_far_out, context, script),
         )
+
+
+def _far_out(context: Context, script: Script) -> str | None:
+    if "kv_transfer" in context.hello.features:
+        # One run serves `transfer/contents` too.
+        context.run.exported(script)
+    return judge_all_close(context, script, context.dtype, "stream")
 
 
 CHECKS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -17,6 +17,7 @@ from conformance.recording import Recording, Script, copied
 from conformance.relations import same
 from conformance.reporting.pairing import all_same, settled
 from spec.layout import Modalities
+from spec.presets import preset_named
 
 Spoil = Callable[[UnitInput], UnitInput]
 UNITS: Final = 4
@@ -36,25 +37,37 @@ def _one(array: Any, value: float) -> Any:
     return changed
 
 
+PAST: Final = preset_named(BARE).tokenizer.vocab_size
+"""The first id that there is not."""
+
 BAD_UNITS: Final[dict[str, Spoil]] = {
     "short-audio": lambda u: attrs.evolve(u, audio=_of(u.audio)[:-1]),
     "long-audio": lambda u: attrs.evolve(u, audio=np.concatenate((_of(u.audio), _of(u.audio)[:1]))),
     "transposed-video": lambda u: attrs.evolve(u, video=_of(u.video).swapaxes(2, 3)),
     "channels-last-video": lambda u: attrs.evolve(u, video=np.moveaxis(_of(u.video), 1, 3)),
     "three-frames": lambda u: attrs.evolve(u, video=_of(u.video)[:3]),
+    "a-batch-of-one": lambda u: attrs.evolve(u, audio=_of(u.audio)[None]),
     "nan-audio": lambda u: attrs.evolve(u, audio=_one(u.audio, np.nan)),
+    "infinite-audio": lambda u: attrs.evolve(u, audio=_one(u.audio, -np.inf)),
+    "nan-video": lambda u: attrs.evolve(u, video=_one(u.video, np.nan)),
     "infinite-video": lambda u: attrs.evolve(u, video=_one(u.video, np.inf)),
     "nan-noise": lambda u: attrs.evolve(u, noise_video=_one(u.noise_video, np.nan)),
+    "infinite-noise": lambda u: attrs.evolve(u, noise_audio=_one(u.noise_audio, np.inf)),
     "missing-audio": lambda u: attrs.evolve(u, audio=None),
     "missing-video": lambda u: attrs.evolve(u, video=None),
     "missing-noise": lambda u: attrs.evolve(u, noise_audio=None),
     "short-noise": lambda u: attrs.evolve(u, noise_audio=_of(u.noise_audio)[:-1]),
     "transposed-noise": lambda u: attrs.evolve(u, noise_audio=_of(u.noise_audio).T),
     "too-much-text": lambda u: attrs.evolve(u, text=(65,) * 9),
+    "one-token-too-many": lambda u: attrs.evolve(u, text=(65, 66, 67)),
     "text-outside-vocabulary": lambda u: attrs.evolve(u, text=(10**6,)),
+    "text-one-past-vocabulary": lambda u: attrs.evolve(u, text=(PAST,)),
     "negative-text": lambda u: attrs.evolve(u, text=(-1,)),
     "agent-text-outside-vocabulary": lambda u: attrs.evolve(u, agent_text=_last(u, 10**6)),
+    "agent-text-one-past-vocabulary": lambda u: attrs.evolve(u, agent_text=_last(u, PAST)),
+    "negative-agent-text": lambda u: attrs.evolve(u, agent_text=_last(u, -1)),
     "short-agent-text": lambda u: attrs.evolve(u, agent_text=_of(u.agent_text)[:-1]),
+    "long-agent-text": lambda u: attrs.evolve(u, agent_text=(*_of(u.agent_text), 65)),
     "unit-skipped": lambda u: attrs.evolve(u, unit=u.unit + 1),
     "unit-again": lambda u: attrs.evolve(u, unit=u.unit - 1),
 }
@@ -78,6 +91,10 @@ EXTRA: Final[dict[str, tuple[Modalities, Callable[[UnitInput, UnitInput], UnitIn
         Modalities(agent_video=False),
         lambda u, full: attrs.evolve(u, noise_video=full.noise_video),
     ),
+    "agent-text-too-many": (
+        Modalities(agent_text=False),
+        lambda u, full: attrs.evolve(u, agent_text=full.agent_text),
+    ),
 }
 """A modality that the session does not have."""
 
@@ -100,6 +117,14 @@ def refusals(context: Context) -> Iterator[Case]:
             ),
         )
     yield Case(name="session-goes-on", judge=partial(_goes_on, context))
+    for name, (modalities, add) in EXTRA.items():
+        # Some is read before what is wrong is found.
+        yield Case(
+            name=f"goes-on-after-{name}",
+            judge=partial(
+                _goes_on_after, context, script_of(context, modalities), partial(_added, add, full)
+            ),
+        )
 
 
 def _added(
@@ -122,17 +147,52 @@ def _refused(context: Context, script: Script, spoil: Spoil) -> str | None:
 
 
 def _goes_on(context: Context) -> str | None:
-    """All bad units in a row before each good unit but the first."""
+    """All bad units in a row before each good unit; another session, with good units only, is
+    beside it."""
     script = script_of(context)
+
+    def run(spoils: Sequence[Spoil]) -> Recording:
+        sessions = [context.port.open(script.open) for _ in range(2)]
+        outputs: list[list[UnitOutput]] = [[], []]
+        try:
+            for unit in script.units:
+                for spoil in spoils:
+                    with suppress(Refusal):
+                        context.port.step(sessions[0], spoil(unit))
+                for session, own in zip(sessions, outputs, strict=True):
+                    own.extend(map(copied, context.port.step(session, unit)))
+            for session, own in zip(sessions, outputs, strict=True):
+                own.extend(map(copied, context.port.finish(session)))
+        finally:
+            for session in sessions:
+                context.port.close(session)
+        return tuple(outputs[0] + outputs[1])
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if len(a) != len(b):
+            return f"after refusals {len(b)} units were answered, not {len(a)}"
+        for who, part in (("", slice(UNITS)), ("of the session beside it, ", slice(UNITS, None))):
+            reason = same(a[part], b[part], range(UNITS))
+            if reason is not None:
+                return f"after refusals, {who}{reason}"
+        return None
+
+    return settled(
+        context, lambda: run(()), lambda: run(tuple(BAD_UNITS.values())), judge, all_same
+    )
+
+
+def _goes_on_after(context: Context, script: Script, spoil: Spoil) -> str | None:
+    """One bad unit before the first and before the second unit."""
+    script = attrs.evolve(script, units=script.units[:2])
 
     def spoiled() -> Recording:
         session = context.port.open(script.open)
         outputs: list[UnitOutput] = []
         try:
             for unit in script.units:
-                for spoil in BAD_UNITS.values() if unit.unit else ():
-                    with suppress(Refusal):
-                        context.port.step(session, spoil(unit))
+                with suppress(Refusal):
+                    context.port.step(session, spoil(unit))
                 outputs += map(copied, context.port.step(session, unit))
             outputs += map(copied, context.port.finish(session))
         finally:
@@ -142,7 +202,7 @@ def _goes_on(context: Context) -> str | None:
     def judge(a: Recording, b: Recording) -> str | None:
         if len(a) != len(b):
             return f"after refusals {len(b)} units were answered, not {len(a)}"
-        reason = same(a, b, range(UNITS))
+        reason = same(a, b, range(len(a)))
         return reason and f"after refusals: {reason}"
 
     return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)

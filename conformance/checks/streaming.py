@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+import attrs
 import numpy as np
 
 from conformance.case import Case, Check, Context
-from conformance.closeness import judge_close
-from conformance.inputs import BARE, base, with_text_of
-from conformance.protocol import Array
+from conformance.checks.drift import VOICE
+from conformance.closeness import judge_all_close, judge_close
+from conformance.inputs import BARE, PROBED_UNITS, base, finer, with_text_of
+from conformance.protocol import Array, UnitInput
 from conformance.recording import TENSORS, Script
 from conformance.relations import close
 from spec.layout import Modalities
@@ -22,6 +24,9 @@ TEXT: Final = Modalities(user_audio=False, user_video=False, agent_audio=False, 
 
 
 EOS_PROMPT: Final = (41, 222, 257)
+
+TO_BE_SAID: Final = {"bos": (200, 47, 256), "wait": (7, 140, 120), "unused": (257, 83, 262)}
+"""Prompts of the bare preset after which the agent says such an id, by a wide margin."""
 
 
 def equals_offline(context: Context) -> Iterator[Case]:
@@ -46,6 +51,18 @@ def equals_offline(context: Context) -> Iterator[Case]:
             name=f"{BARE}-{tensor}",
             judge=partial(judge_close, context, script, context.dtype, tensor),
         )
+    # The session that causality runs in both forms.
+    script = base(BARE, context.preset.schedule, context.dtype, units=PROBED_UNITS, forced=True)
+    yield Case(
+        name=f"{BARE}-own-offline-form",
+        judge=partial(judge_all_close, context, script, context.dtype, "stream", "offline"),
+    )
+    if "float64" in context.hello.dtypes:
+        script = finer(base(BARE, "sequential", "float64", units=PROBED_UNITS, forced=True))
+        yield Case(
+            name=f"{BARE}-float64-all-the-way",
+            judge=partial(judge_all_close, context, script, "float64", "stream"),
+        )
 
 
 def text(context: Context) -> Iterator[Case]:
@@ -61,12 +78,52 @@ def text(context: Context) -> Iterator[Case]:
     free = {
         "greedy-text": base(name, schedule, dtype),
         f"greedy-text-{BARE}": base(BARE, "sequential", dtype, units=12),
-        "greedy-text-long": base(BARE, "overlapped", dtype, units=24, modalities=TEXT, seed=5),
+        "greedy-text-long": long_talk(context),
+        "now-and-then-prescribed": _now_and_then(context),
+        "after-eos": _silent(context),
     }
     for case, script in free.items():
         yield Case(name=case, judge=partial(_greedy, context, script))
         yield Case(name=f"{case}-is-fed-back", judge=partial(_fed_back, context, script))
     yield Case(name="eos", clauses=("WS-TEXT-6",), judge=partial(_falls_silent, context))
+    for name, prompt in TO_BE_SAID.items():
+        yield Case(
+            name=f"says-{name}",
+            clauses=("WS-STREAMING-7",),
+            judge=partial(_says, context, prompt, name),
+        )
+
+
+def long_talk(context: Context) -> Script:
+    """Seven seconds of words and voice, the longest session that is sequential."""
+    return base(BARE, "sequential", context.dtype, units=44, modalities=VOICE, seed=5)
+
+
+def _silent(context: Context) -> Script:
+    """The agent says ``<eos>`` at once, by a wide margin; its next slot would be a letter if it
+    were free to speak."""
+    return base(
+        BARE, "overlapped", context.dtype, units=2, modalities=TEXT, seed=2, prompt=EOS_PROMPT
+    )
+
+
+def _now_and_then(context: Context) -> Script:
+    """Words are prescribed in every third unit only, ``<eos>`` among them; state slots, and more
+    units than anywhere else with them."""
+    preset = context.preset
+    script = base(
+        preset.name, "overlapped", context.dtype, units=18, modalities=TEXT, seed=4, forced=True
+    )
+    letters = tuple(65 + i for i in range(1, preset.agent_text_slots))
+
+    def words(unit: UnitInput) -> tuple[int, ...] | None:
+        if unit.unit % 3:
+            return None
+        return (preset.tokenizer.eos, *letters) if unit.unit % 2 else unit.agent_text
+
+    return attrs.evolve(
+        script, units=tuple(attrs.evolve(u, agent_text=words(u)) for u in script.units)
+    )
 
 
 def chosen(logits: Array, tokens: Tokenizer) -> tuple[int, ...]:
@@ -80,11 +137,24 @@ def chosen(logits: Array, tokens: Tokenizer) -> tuple[int, ...]:
 
 def _greedy(context: Context, script: Script) -> str | None:
     tokens = preset_named(script.open.preset).tokenizer
-    for unit in context.run(script):
-        best = chosen(unit.logits, tokens)
+    for given, unit in zip(script.units, context.run(script), strict=True):
+        best = chosen(unit.logits, tokens) if given.agent_text is None else given.agent_text
         if unit.text != best:
-            return f"unit {unit.unit}, text {list(unit.text)}, but the logits say {list(best)}"
+            why = "the logits say" if given.agent_text is None else "what is prescribed is"
+            return f"unit {unit.unit}, text {list(unit.text)}, but {why} {list(best)}"
     return None
+
+
+def _says(context: Context, prompt: tuple[int, ...], name: str) -> str | None:
+    """No id is kept from the agent."""
+    script = base(BARE, "overlapped", context.dtype, units=1, modalities=TEXT, prompt=prompt)
+    tokens = preset_named(BARE).tokenizer
+    wanted = {"bos": tokens.bos, "wait": tokens.wait}.get(name, prompt[-1])
+    (unit,) = context.run(script)
+    best = int(np.argmax(unit.logits[0]))
+    if best != wanted:
+        return f"unit 0, slot 0: the largest logit is that of {best}, not of {name} ({wanted})"
+    return None if unit.text[0] == wanted else f"unit 0, text {list(unit.text)}, not {wanted} first"
 
 
 def _fed_back(context: Context, script: Script) -> str | None:
@@ -100,13 +170,9 @@ def _fed_back(context: Context, script: Script) -> str | None:
 
 
 def _falls_silent(context: Context) -> str | None:
-    """In this session the agent says ``<eos>`` at once, by a wide margin; its next slot would be a
-    letter if it were free to speak."""
-    script = base(
-        BARE, "overlapped", context.dtype, units=2, modalities=TEXT, seed=2, prompt=EOS_PROMPT
-    )
+    """``<eos>``, then ``<wait>`` in the rest of the unit, then free again."""
     tokens = preset_named(BARE).tokenizer
-    first, second = context.run(script)
+    first, second = context.run(_silent(context))
     if int(np.argmax(first.logits[0])) != tokens.eos:
         return f"unit 0, slot 0: the largest logit is not that of <eos> ({tokens.eos})"
     if first.text != (tokens.eos, tokens.wait):

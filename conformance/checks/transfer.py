@@ -10,10 +10,21 @@ import attrs
 import numpy as np
 
 from conformance.case import Case, Check, Context
-from conformance.checks.isolation import request
+from conformance.checks.isolation import contents, request
 from conformance.checks.lifecycle import script_of, units
-from conformance.inputs import base
-from conformance.programs import Life, Step, as_the_oracle, ended, opened, play, same_lives
+from conformance.checks.streaming import long_talk
+from conformance.inputs import BARE, Content, base
+from conformance.programs import (
+    Life,
+    Step,
+    as_the_oracle,
+    ended,
+    in_turn,
+    opened,
+    play,
+    same_lives,
+    stepped,
+)
 from conformance.protocol import KvEntries, KvExport, Refusal, UnitOutput
 from conformance.recording import Recording, Script, copied
 from conformance.reporting.pairing import all_same, arrays_of, first_change, settled
@@ -103,7 +114,9 @@ def transfer(context: Context) -> Iterator[Case]:
         back = [Step(do="reset", session="b"), *units("b", 4, 3), *ended("b")]
         program = [*moved_on(context, [Step(do="close", session="a")])[:-2], *back]
         yield Case(name="then-reset", judge=partial(_played, context, program))
+    yield Case(name="late", judge=partial(_late, context))
     yield Case(name="not-aliased", judge=partial(_not_aliased, context))
+    yield Case(name="taken-is-copied", judge=partial(_taken_is_copied, context))
     yield Case(name="export-leaves-no-trace", judge=partial(_no_trace, context))
 
 
@@ -146,6 +159,59 @@ def _as_went_on(context: Context, program: list[Step]) -> str | None:
 def _latter(life: Life) -> list[Life]:
     outputs = {k: output for k, output in life.outputs.items() if k >= 3}
     return [attrs.evolve(life, session="a", outputs=outputs)]
+
+
+def _late(context: Context) -> str | None:
+    """What a session does after many units, not only after a few: another beside it, which is many
+    units long too, does not disturb it; it moves; and it begins anew."""
+    context.need("kv_transfer")
+    script = long_talk(context)
+    said = [unit.text for unit in context.run(script)]
+    talk = [
+        Content(seed=5, text=unit.text, agent_text=text)
+        for unit, text in zip(script.units, said, strict=True)
+    ]
+    other = contents(BARE, 9, 12)
+    a = [
+        opened("a", script.open),
+        *stepped("a", talk[:-2]),
+        export("a"),
+        *stepped("a", talk[-2:]),
+    ]
+    b = [
+        opened("b", attrs.evolve(script.open, prompt=(80, 81))),
+        *stepped("b", other),
+        *ended("b"),
+    ]
+    c = [opened("c", script.open), take("c"), *stepped("c", talk[-2:]), *ended("c")]
+    anew = [Step(do="reset", session="a"), *stepped("a", other[:2])]
+    again = anew if "reset" in context.hello.features else []
+    return as_the_oracle(context, play(context.port, [*in_turn(a, b), *again, *ended("a"), *c]))
+
+
+def _taken_is_copied(context: Context) -> str | None:
+    """Whoever hands in a state may reuse its arrays."""
+    context.need("kv_transfer")
+    script = script_of(context)
+    state = _copy(_state_after(context, script, 2))
+    session = context.port.open(script.open)
+    try:
+        context.port.import_kv(session, state)
+        for array in arrays_of(state).values():
+            array[...] = 0
+        outputs = [copied(output) for output in context.port.step(session, script.units[2])]
+        outputs += map(copied, context.port.finish(session))
+    finally:
+        context.port.close(session)
+    life = Life(
+        session="a",
+        request=script.open,
+        units=list(script.units[:3]),
+        outputs={output.unit: output for output in outputs if output.unit >= 2},
+        first=2,
+    )
+    reason = as_the_oracle(context, [life])
+    return reason and f"the arrays that were taken were overwritten: {reason}"
 
 
 def _not_aliased(context: Context) -> str | None:
@@ -230,6 +296,7 @@ DAMAGED: Final[dict[str, Damage]] = {
         s, lambda e: attrs.evolve(e, keys=e.keys[..., :-1], values=e.values[..., :-1])
     ),
     "not-a-number": lambda s: _entries(s, _nan),
+    "next-unit-before-the-first": lambda s: attrs.evolve(s, unit=-1),
     "narrow-rows": lambda s: _entries(s, lambda e: attrs.evolve(e, rows=e.rows[:, :-1])),
 }
 """States that fit no session of the preset they come from (WS-CONFORMANCE-17)."""
@@ -241,6 +308,7 @@ def bad_state(context: Context) -> Iterator[Case]:
     for name, damage in DAMAGED.items():
         yield Case(name=name, judge=partial(_state_refused, context, damage))
     yield Case(name="another-preset", judge=partial(_state_refused, context, None))
+    yield Case(name="nothing-but-the-caches", judge=partial(_extra_lost, context))
 
 
 def _state_refused(context: Context, damage: Damage | None) -> str | None:
@@ -272,6 +340,14 @@ def _state_refused(context: Context, damage: Damage | None) -> str | None:
     )
     reason = as_the_oracle(context, [life])
     return reason and f"after the refusal: {reason}"
+
+
+def _extra_lost(context: Context) -> str | None:
+    """What a port needs beside the caches is not made up where it is missing."""
+    context.need("kv_transfer")
+    if not _state_after(context, script_of(context), 2).extra:
+        return None
+    return _state_refused(context, lambda s: attrs.evolve(s, extra={}))
 
 
 def _state_after(context: Context, script: Script, count: int) -> KvExport:

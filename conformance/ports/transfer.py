@@ -47,6 +47,8 @@ def imported(export: KvExport, fresh: SessionState) -> SessionState:
     Raises:
         PortError: something is missing, of another shape, or not finite.
     """
+    if export.unit < 0:
+        raise PortError("exported unit", export.unit, "0 or more")
     if set(export.roles) != {"thinker", "performer"}:
         raise PortError("exported roles", sorted(export.roles), "thinker and performer")
     for role, entries in export.roles.items():
