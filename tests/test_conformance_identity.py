@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -79,7 +80,7 @@ class Strict(ReferencePort):
         return attrs.evolve(hello, features=kept)
 
     def open(self, request: OpenRequest) -> str:
-        assert request.identity is request.prefill_chunks is request.sampling is None
+        assert (request.identity, request.prefill_chunks, request.sampling) == (None,) * 3
         return super().open(request)
 
 
@@ -117,7 +118,8 @@ def whole(chunks: tuple[int, ...] | None = (2, 7, 2)) -> Script:
 def without(signal: str, script: Script) -> OpenRequest:
     """The request without a signal that its description has."""
     assert script.open.identity is not None, "made with one"
-    missing = attrs.evolve(script.open.identity, **{signal: None})
+    nothing: dict[str, Any] = {signal: None}
+    missing = attrs.evolve(script.open.identity, **nothing)
     return attrs.evolve(script.open, identity=missing)
 
 

@@ -32,6 +32,7 @@ from conformance.reporting.pairing import settled
 from spec import clock
 from spec.layout import Modalities
 from spec.presets import preset_named
+from spec.sizes import Schedule
 
 TICKS: Final = 3
 MOVED: Final = ("logits", "audio_latents", "video_latents")
@@ -61,7 +62,7 @@ def who_of(context: Context, preset: str = BARE, **options: Any) -> IdentityInpu
 def script_of(
     context: Context,
     preset: str = BARE,
-    schedule: str = "overlapped",
+    schedule: Schedule = "overlapped",
     *,
     image: bool = True,
     ticks: int = TICKS,
@@ -70,7 +71,7 @@ def script_of(
     **options: Any,
 ) -> Script:
     """A session with an identity; ``signal`` fills picture and voice with one value."""
-    plain = base(preset, schedule, context.dtype, units=units, forced=True, **options)  # type: ignore[arg-type]
+    plain = base(preset, schedule, context.dtype, units=units, forced=True, **options)
     who = who_of(context, preset, image=image, voice_ticks=ticks)
     if signal is not None:
         who = attrs.evolve(
@@ -155,7 +156,8 @@ def _moves(context: Context, signal: str, place: tuple[int, ...]) -> str | None:
     assert script.open.identity is not None, "made with one"
     array: Array = getattr(script.open.identity, signal).copy()
     array[place] += 0.5
-    other = attrs.evolve(script.open.identity, **{signal: sealed(array)})
+    changed: dict[str, Any] = {signal: sealed(array)}
+    other = attrs.evolve(script.open.identity, **changed)
     reason = differ(context.run(script), context.run(with_identity(script, other)), 0, MOVED)
     return reason and f"one value of the {signal} changed: {reason}"
 

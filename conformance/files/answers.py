@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from conformance.files.altered import applied
 from conformance.files.folder import ACTUAL, REPLIES, CaseFolder
 from conformance.protocol import Array, Json, Port, Refusal, Unsupported
 from conformance.stdio import messages, strict_json
@@ -48,10 +49,11 @@ def _outcome(
     # In a case folder the n-th session is called sn, whatever the port calls it.
     if fields.get("session") in sessions:
         fields["session"] = sessions[fields["session"]]
-    state = fields.get("state", {}).get("reply_of") if command == "import_kv" else None
+    state = fields.get("state", {}) if command == "import_kv" else {}
     try:
-        if state is not None:
-            port.import_kv(fields["session"], results[state])
+        if "reply_of" in state:
+            own = applied(results[state["reply_of"]], state.get("altered", {}))
+            port.import_kv(fields["session"], own)
             return {"ok": {}}, None
         arguments = messages.decoder(folder.tensor)(fields, COMMANDS[command][0])
         result = ACTIONS[command](port, arguments)

@@ -101,7 +101,7 @@ def _encoded(reply: Any) -> tuple[Json, Mapping[str, Array]]:
     if isinstance(reply, Exception):
         kind = "refused" if isinstance(reply, Refusal) else "internal"
         return {"error": {"kind": kind, "message": str(reply)}}, {}
-    data, tensors = wire.encode(reply)
+    data, tensors = reply
     return {"ok": data}, tensors
 
 

@@ -40,7 +40,9 @@ def keep(case: str, oracle: Port, play: Callable[[Guard], object]) -> Path | Non
     folder = place / case.replace("/", "-").replace(":", "-")
     shutil.rmtree(folder, ignore_errors=True)
     runs: list[tuple[Said, ...]] = []
-    play(Guard(Tape(oracle, lambda _, said: runs.append(said))))
+    tape = Tape(oracle, lambda _, said: runs.append(said), "never")
+    play(Guard(tape))
+    tape.end_run()
     facts = {"first_case": case, "oracle": "reference-derived", "repeat": 0}
-    write_run(folder, [said for run in runs for said in run], Pool(), facts)
+    write_run(folder, runs[0], Pool(), facts)
     return folder

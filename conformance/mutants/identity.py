@@ -16,11 +16,11 @@ from reference.kv_cache import KVEntries
 from reference.model import EMBEDDED_AS, WanStreamer
 from reference.prefill import PrefillState
 from spec import clock
-from spec.layout import Layout, Modality, Row, Segment
+from spec.layout import Layout, Modality, Row, Segment, prefill_rows
 from spec.session import SessionConfig
 from spec.visibility import visible
 
-PREFILL_ROWS = prefill.prefill_rows
+PREFILL_ROWS = prefill_rows
 RUN_CHUNK = prefill.run_chunk
 CHECK_CHUNK = prefill.check_chunk
 VOICE_LATENTS = prefill.voice_latents
