@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import attrs
 
@@ -28,9 +29,17 @@ class Plan:
 
 
 def plan(
-    port: Port, oracle: Oracle, selected: Sequence[Check], profile: str | None, clause: str | None
+    port: Port,
+    oracle: Oracle,
+    selected: Sequence[Check],
+    profile: str | None,
+    clause: str | None,
+    only: str | None = None,
 ) -> Plan:
     """The cases for ``port``, none of them judged yet.
+
+    Args:
+        only: a pattern with ``*`` that ids of cases must match.
 
     Raises:
         PortFault, Unsupported, Refusal: the port does not answer ``hello``.
@@ -39,7 +48,14 @@ def plan(
     # A profile that nobody asked for is judged only when the port claims it.
     claimed = (None, *context.hello.profiles)
     checks = tuple(c for c in selected if profile is not None or c.profile in claimed)
-    todo = [(c, case) for c in checks for case in cases_of(c, context) if about(case, clause)]
+    todo = [
+        (c, case)
+        for c in checks
+        for case in cases_of(c, context)
+        if about(case, clause) and (only is None or fnmatchcase(id_of(c, case), only))
+    ]
+    if only is not None:
+        checks = tuple(dict.fromkeys(c for c, _ in todo))
     if clause is not None:
         # Cases about this clause alone come before those about it among others; long ones last.
         todo.sort(key=lambda pair: (pair[0].id in LONG, not pair[1].clauses))
@@ -80,7 +96,8 @@ def judge(
     with measure.recording() as notes:
         verdict, detail, blame = _verdict_of(case)
     if verdict in (Verdict.FAIL, Verdict.ERROR):
-        detail = f"{clipped(detail)}; reproduce: {command(port_name, named, profile)}"
+        again = command(port_name, named, profile, id_of(owner, case))
+        detail = f"{clipped(detail)}; reproduce: {again}"
     return CaseResult(
         id=id_of(owner, case),
         clause=named,

@@ -56,6 +56,7 @@ def check(
     progress: Progress | None = None,
     waiver_file: Path | None = None,
     jobs: int | None = None,
+    case: str | None = None,
 ) -> Report:
     """What ``wanstreamer check`` does: the port by name against the reference.
 
@@ -65,23 +66,26 @@ def check(
         report_dir: where the log and the reports are written.
         waiver_file: failures that are accepted for a while (WS-CONFORMANCE-20).
         jobs: how many processes judge, 1 or 2 (WS-CONFORMANCE-23); None for what is quicker.
+        case: judge this case only, or those that match it as a pattern with ``*``.
 
     Raises:
         PortError: the port cannot be loaded, or the folder cannot be written.
-        ConfigError: no such profile or clause, or a bad waiver file.
+        ConfigError: no such profile, clause or case, or a bad waiver file.
     """
     selected = select(profile, clause)
     accepted = () if waiver_file is None else waivers.read(waiver_file)
     port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
     todo = (port, oracle, port_name, selected, profile, clause, progress, False)
-    both = jobs if jobs is not None else usual_jobs(selected, clause)
+    both = jobs if jobs is not None else usual_jobs(selected, clause or case)
     try:
         if report_dir is None:
-            return run(*todo, accepted=accepted, jobs=both)
+            return run(*todo, accepted=accepted, jobs=both, only=case)
         files.clear(report_dir)
         (report_dir / SECOND_LOG).unlink(missing_ok=True)
         with kept_in(report_dir / FAILING), LogFile(report_dir / LOG) as log:
-            report = run(*todo, listener=log, accepted=accepted, jobs=both, report_dir=report_dir)
+            report = run(
+                *todo, listener=log, accepted=accepted, jobs=both, report_dir=report_dir, only=case
+            )
         files.write(report, report_dir)
         return report
     finally:
@@ -117,10 +121,10 @@ def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
     return chosen
 
 
-def usual_jobs(selected: Sequence[Check], clause: str | None) -> int:
-    """Two processes where there are processors for them and enough to judge: formulas and single
-    clauses are done before a second one has started."""
-    long = clause is None and any(c.profile in ("codec", "session") for c in selected)
+def usual_jobs(selected: Sequence[Check], part: str | None) -> int:
+    """Two processes where there are processors for them and enough to judge: formulas, single
+    clauses and cases are done before a second one has started."""
+    long = part is None and any(c.profile in ("codec", "session") for c in selected)
     return 2 if long and (os.cpu_count() or 1) > 1 else 1
 
 
@@ -138,6 +142,7 @@ def run(
     accepted: Sequence[Waiver] = (),
     jobs: int = 1,
     report_dir: Path | None = None,
+    only: str | None = None,
 ) -> Report:
     """Judge ``port`` by the ``selected`` checks, expected numbers from ``oracle``.
 
@@ -146,6 +151,10 @@ def run(
         accepted: failures that are waived (WS-CONFORMANCE-20).
         jobs: how many processes judge, 1 or 2; two need a port that ``name`` gives again.
         report_dir: where a second process keeps what it finds worth keeping.
+        only: a pattern with ``*`` that ids of cases must match.
+
+    Raises:
+        ConfigError: no case matches.
     """
     events: list[Event] = []
 
@@ -154,9 +163,9 @@ def run(
         if listener is not None:
             listener(event)
 
-    tell(run_started(name, profile, clause))
+    tell(run_started(name, profile, clause, only))
     try:
-        planned = plan(port, oracle, selected, profile, clause)
+        planned = plan(port, oracle, selected, profile, clause, only)
     except (PortFault, Unsupported, Refusal) as fault:
         again = command(name, "WS-CONFORMANCE-2", profile)
         failed = CaseResult(
@@ -167,10 +176,12 @@ def run(
             blame="port",
         )
         tell(CaseJudged(result=failed))
-        tell(_sum((failed,), (), clause))
+        tell(_sum((failed,), (), clause, only))
         return Report.of(events)
     checks, todo = tuple(c.id for c in planned.checks), planned.todo
-    everything = profile is None and clause is None
+    if only is not None and not todo:
+        raise ConfigError("case", only, "the id of a case of this port, or a pattern of some")
+    everything = profile is None and clause is None and only is None
     nothing = everything and all(c.profile is None for c in planned.checks)
     idle = nothing and any(c.profile is not None for c in selected)
     tell(port_introduced(planned.context.hello, checks, len(todo)))
@@ -180,7 +191,7 @@ def run(
     if jobs == 1:
         steps = one_by_one(planned, clause, name, profile)
     else:
-        steps = side_by_side(planned, _task(planned, name, profile, clause, report_dir))
+        steps = side_by_side(planned, _task(planned, name, profile, clause, only, report_dir))
     for step in steps:
         if isinstance(step, CaseStarted):
             if progress is not None:
@@ -195,9 +206,11 @@ def run(
     else:
         for waiver in in_scope(accepted, selected, clause):
             covered = [r for r in results if waiver.covers(r.id, clauses_of.get(r.id, ()))]
+            if only is not None and not covered:
+                continue
             results.append(waivers.judged(waiver, covered, today))
             tell(CaseJudged(result=results[-1]))
-    tell(_sum(tuple(results), checks, clause, idle))
+    tell(_sum(tuple(results), checks, clause, only, idle))
     return Report.of(events)
 
 
@@ -209,13 +222,19 @@ def one_by_one(planned: Plan, clause: str | None, name: str, profile: str | None
 
 
 def _task(
-    planned: Plan, name: str, profile: str | None, clause: str | None, report_dir: Path | None
+    planned: Plan,
+    name: str,
+    profile: str | None,
+    clause: str | None,
+    only: str | None,
+    report_dir: Path | None,
 ) -> Task:
     return Task(
         port=name,
         checks=tuple(check.id for check in planned.checks),
         profile=profile,
         clause=clause,
+        only=only,
         oracle=ORACLE,
         agreed=fingerprint(planned),
         kept=None if report_dir is None else report_dir / FAILING,
@@ -232,11 +251,16 @@ def in_scope(
 
 
 def _sum(
-    cases: tuple[CaseResult, ...], checks: Sequence[str], clause: str | None, idle: bool = False
+    cases: tuple[CaseResult, ...],
+    checks: Sequence[str],
+    clause: str | None,
+    only: str | None,
+    idle: bool = False,
 ) -> RunEnded:
     # A check of which every case needs an optional feature may stay unexecuted.
     required = [c for c in checks if not _all_unsupported(c, cases)]
-    needed = floors.floors(required, clause)
+    # Whoever picks cases knows that they are few.
+    needed = {} if only is not None else floors.floors(required, clause)
     verdict = overall(cases, required, needed)
     reasons = too_few(cases, required, needed) if verdict is Verdict.INCONCLUSIVE else ()
     if idle:

@@ -56,6 +56,7 @@ class Task:
     checks: tuple[str, ...]
     profile: str | None
     clause: str | None
+    only: str | None
     oracle: str
     agreed: str
     kept: Path | None
@@ -197,7 +198,7 @@ def died(owner: Check, case_id: str, how: str, task: Task) -> CaseResult:
     """The verdict on a case in which the second process came to its end: only a port can do
     that."""
     clause = task.clause or owner.clauses[0]
-    again = command(task.port, clause, task.profile)
+    again = command(task.port, clause, task.profile, case_id)
     return CaseResult(
         id=case_id,
         clause=clause,
@@ -231,7 +232,7 @@ def _judge_all(task: Task, pipe: Connection, port: Port) -> None:
     oracle = Oracle(resolve(task.oracle))
     checks = tuple(CHECKS[check] for check in task.checks)
     try:
-        planned = plan(port, oracle, checks, task.profile, task.clause)
+        planned = plan(port, oracle, checks, task.profile, task.clause, task.only)
     except (PortFault, Unsupported, Refusal):
         return
     # The other end may be gone: then nobody wants to know.

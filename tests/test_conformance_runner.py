@@ -3,6 +3,7 @@ status."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -84,7 +85,7 @@ def test_ws_conformance_10_every_case_is_judged_and_told_in_one_line() -> None:
     assert [case.verdict.value for case in report.cases] == ["error", "fail", "pass"]
     assert report.cases[0].detail.startswith("in the check: ZeroDivisionError: a b; reproduce: ")
     assert report.cases[1].detail == (
-        "differs; reproduce: wanstreamer check --port some --clause WS-X-1"
+        "differs; reproduce: wanstreamer check --port some --clause WS-X-1 --case x/y:1"
     )
     assert report.cases[1].id == "x/y:1"
 
@@ -169,3 +170,28 @@ def test_context_has_the_ports_main_dtype() -> None:
     from conformance.guard import Guard
 
     assert Context(Guard(ReferencePort()), oracle()).dtype == "float32"
+
+
+def test_one_case_is_judged_alone_by_its_id_or_by_a_pattern() -> None:
+    check = check_of(good, bad, good)
+
+    def ids(only: str) -> list[tuple[str, str]]:
+        report = runner.run(ReferencePort(), oracle(), "some", [check, check_of(bad)], only=only)
+        return [(case.id, case.verdict.value) for case in report.cases]
+
+    assert ids("x/y:1") == [("x/y:1", "fail")]
+    assert ids("x/*:2") == [("x/y:2", "pass")]
+    with pytest.raises(ConfigError, match="case: got .x/z.; allowed: the id of a case"):
+        ids("x/z")
+
+
+def test_one_case_needs_no_floor_and_is_what_a_failure_says_how_to_see_again() -> None:
+    """The command of a failed case runs that case and no other."""
+    report = runner.check("mutant:duplicate-appended", clause="WS-EXCHANGE-7")
+    failed = report.failures()[0]
+    words = shlex.split(failed.detail.partition("; reproduce: ")[2])
+    assert words[:2] == ["wanstreamer", "check"]
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    again = runner.check(given["--port"], clause=given["--clause"], case=given["--case"])
+    assert [(c.id, c.verdict) for c in again.cases] == [(failed.id, Verdict.FAIL)]
+    assert runner.check("reference", case=failed.id).exit_status == 0

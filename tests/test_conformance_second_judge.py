@@ -47,6 +47,7 @@ def steps_of(port: str) -> list[Step]:
         checks=CHOSEN,
         profile=None,
         clause=None,
+        only=None,
         oracle="reference",
         agreed=fingerprint(planned),
         kept=None,
@@ -110,7 +111,7 @@ def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
     broken = Case(name=first.name, judge=interrupted)
     planned = attrs.evolve(planned, todo=((owner, broken), *others))
     task = Task(
-        port="reference", checks=CHOSEN, profile=None, clause=None, oracle="reference",
+        port="reference", checks=CHOSEN, profile=None, clause=None, only=None, oracle="reference",
         agreed=fingerprint(planned), kept=None, report_dir=None,
     )  # fmt: skip
     with pytest.raises(KeyboardInterrupt):

@@ -36,6 +36,9 @@ from spec.clauses import registry
 @click.option("--profile", help=f"{', '.join(PROFILES)}; all that the port claims if left out.")
 @click.option("--clause", help="Judge one clause only, e.g. WS-VISIBILITY-2; its text is shown.")
 @click.option(
+    "--case", help="Judge one case only, by its id; * stands for anything: 'drift/late:*'."
+)
+@click.option(
     "--report",
     "folder",
     type=click.Path(path_type=Path),
@@ -56,6 +59,7 @@ def check_command(
     port: str,
     profile: str | None,
     clause: str | None,
+    case: str | None,
     folder: Path | None,
     waivers: Path | None,
     jobs: int | None,
@@ -67,7 +71,7 @@ def check_command(
         show_listing(as_json)
         return 0
     with advancing() as advance:
-        result = runner.check(port, profile, clause, folder, advance, waivers, jobs)
+        result = runner.check(port, profile, clause, folder, advance, waivers, jobs, case)
     if as_json:
         click.echo(json.dumps(reports.as_json(result)))
         return result.exit_status

@@ -31,6 +31,8 @@ LOG: Final = "log.ndjson"
 class RunStarted:
     """What is asked of which port, by which suite, on what machine; ``started`` is UTC, ISO 8601.
 
+    ``case``: the id or pattern of the only cases that are judged.
+
     ``machine`` holds nothing that a run's speed could be worked out from, but the processor count.
     """
 
@@ -40,6 +42,7 @@ class RunStarted:
     suite: str
     started: str
     machine: Mapping[str, str]
+    case: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -88,12 +91,15 @@ NAMES: Final[Mapping[str, type[Event]]] = {
 _NAME_OF: Final = {record: name for name, record in NAMES.items()}
 
 
-def run_started(port: str, profile: str | None, clause: str | None) -> RunStarted:
+def run_started(
+    port: str, profile: str | None, clause: str | None, case: str | None = None
+) -> RunStarted:
     """The first event, of now and here."""
     return RunStarted(
         port=port,
         profile=profile or "all",
         clause=clause,
+        case=case,
         suite=version("wanstreamer"),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         machine={

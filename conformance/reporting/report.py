@@ -57,6 +57,7 @@ class Report:
     exit_status: int
     cases: tuple[CaseResult, ...]
     clause: str | None = None
+    case: str | None = None
     reasons: tuple[str, ...] = ()
     hello: Mapping[str, Any] = {}
     suite: str = ""
@@ -104,6 +105,7 @@ class Report:
             exit_status=status,
             cases=in_order(cases, () if introduced is None else introduced.checks),
             clause=first.clause,
+            case=first.case,
             reasons=reasons,
             hello={} if introduced is None else introduced.hello,
             suite=first.suite,

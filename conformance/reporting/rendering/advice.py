@@ -56,6 +56,8 @@ def _beyond(report: Report) -> str:
     claimed = report.hello.get("profiles") or ()
     judged = {check.profile for check in CHECKS.values()}
     missing = [p for p in PROFILES if p in judged and p not in claimed]
+    if report.case is not None:
+        return f"{report.case} holds; judge all that the port claims by leaving out `--case`."
     if report.clause is not None:
         return f"{report.clause} holds; judge all that the port claims by leaving out `--clause`."
     if missing:

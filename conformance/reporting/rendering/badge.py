@@ -40,7 +40,7 @@ SVG: Final = Template(
 
 def badge(report: Report) -> str:
     """An SVG of one line: profile, verdict, and how many of the cases that were judged passed."""
-    label = f"Wan-Streamer {report.clause or report.profile}"
+    label = f"Wan-Streamer {report.case or report.clause or report.profile}"
     counts = report.counts
     judged = len(report.cases) - counts["unsupported"]
     says = f"{report.verdict.value} {counts['pass']}/{judged}"

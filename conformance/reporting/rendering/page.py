@@ -74,8 +74,12 @@ def page(report: Report) -> str:
     for clause_id, row in rows.items():
         own = tuple(judged.get(clause_id, ()))
         if row.checks or own:
-            # A run of one clause judges no other, whatever else its checks are about.
-            among = 0 if report.clause else sum(len(checks.get(c, ())) for c in row.checks)
+            # A run of one clause or case judges no other, whatever else its checks are about.
+            among = (
+                0
+                if report.clause or report.case
+                else sum(len(checks.get(c, ())) for c in row.checks)
+            )
             sections.append(ClauseSection(row=row, cases=own, judged=len(own) or among))
     strangers = [case for clause, cases in judged.items() if clause not in rows for case in cases]
     return (

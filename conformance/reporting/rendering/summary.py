@@ -24,6 +24,7 @@ def summary(report: Report) -> str:
     """Markdown without HTML; whatever a port wrote stands in code spans, where it is only text."""
     counts = ", ".join(f"{n} {verdict}" for verdict, n in report.counts.items() if n)
     what = f"profile {report.profile}" + (f", clause {report.clause}" if report.clause else "")
+    what += f", case {code(report.case, 200)}" if report.case else ""
     run = f"Suite {report.suite}, {report.started}."
     lines = [
         f"## {SIGN[report.verdict]} Wan-Streamer conformance: {report.verdict.value}",
