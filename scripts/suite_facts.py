@@ -4,8 +4,9 @@
     python scripts/suite_facts.py --all    all of them, some minutes
 
 Runs the benign variants that can do least (no optional feature; a dtype in which fewer inputs
-exist) through the profiles they claim and counts the cases that were executed; also what each check
-takes its expected numbers from. Run it after checks or their cases have changed.
+exist) through the profiles they claim and counts the cases that were executed; also, with the
+reference, which can do all, what each check takes its expected numbers from. Run it after checks or
+their cases have changed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
     floors: dict[str, Counter[str]] = {}
     oracles: dict[str, set[str]] = {check.id: set() for check in chosen}
     made: Counter[str] = Counter()
-    for port in LEAST:
+    for port in (*LEAST, runner.ORACLE):
         found: dict[str, Counter[str]] = {}
         plan = runner.plan(resolve(port), oracle, chosen, None, None)
         if port == LEAST[0]:
@@ -63,15 +64,15 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
             oracle.asked = False
             result = runner.judge(check, case, None, port)
             ops = [a for a in getattr(case.judge, "args", ()) if isinstance(a, Op)]
-            oracles[check.id] |= {OWN[op.oracle] for op in ops} or {
-                REFERENCE if oracle.asked else RELATION
-            }
             counts = found.setdefault(check.id, Counter())
             if result.verdict in EXECUTED:
                 counts.update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+                oracles[check.id] |= {OWN[op.oracle] for op in ops} or {
+                    REFERENCE if oracle.asked else RELATION
+                }
             print(f"\r{port} {number}/{len(plan.todo)}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-        for check_id, counts in found.items():
+        for check_id, counts in found.items() if port in LEAST else ():
             floors[check_id] = floors.get(check_id, counts) & counts
     return {
         check.id: {
