@@ -7,8 +7,8 @@ from functools import partial
 
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_all_close
-from conformance.inputs import base
-from conformance.protocol import Unsupported
+from conformance.inputs import BARE, Content, base, identity, script_of
+from conformance.protocol import DType, OpenRequest, SamplingInput, Unsupported
 from conformance.recording import Script
 from conformance.relations import same
 from spec.sizes import LAG_OF_SCHEDULE
@@ -17,7 +17,7 @@ from spec.sizes import LAG_OF_SCHEDULE
 def equals_single(context: Context) -> Iterator[Case]:
     """The split's outputs against the single process's, bit by bit in float64 where the port
     claims an exact split, else in class C (WS-STREAMING-11)."""
-    dtype = "float64" if "float64" in context.hello.dtypes else context.dtype
+    dtype: DType = "float64" if "float64" in context.hello.dtypes else context.dtype
     for schedule in LAG_OF_SCHEDULE:
         script = base(context.preset.name, schedule, dtype)
         if context.hello.exact_split and dtype == "float64":
@@ -25,6 +25,26 @@ def equals_single(context: Context) -> Iterator[Case]:
         else:
             judge = partial(judge_all_close, context, script, dtype, "stream")
         yield Case(name=schedule, judge=judge)
+    yield Case(name="identity-and-numbers", judge=partial(_everything, context, dtype))
+
+
+def _everything(context: Context, dtype: DType) -> str | None:
+    """Both sides start from a prefill with picture and voice, and words are drawn on one of them
+    (WS-PREFILL-1, WS-TEXT-1)."""
+    context.need("identity")
+    context.need("sampling")
+    request = OpenRequest(
+        preset=BARE,
+        schedule="overlapped",
+        dtype=dtype,
+        prompt=(72, 105),
+        identity=identity(BARE, dtype, voice_ticks=3),
+        sampling=SamplingInput(temperature=1.0, top_k=40),
+    )
+    script = script_of(request, [Content(text=(97,))] * 3)
+    if context.hello.exact_split and dtype == "float64":
+        return _same_bits(context, script)
+    return judge_all_close(context, script, dtype, "stream")
 
 
 def _same_bits(context: Context, script: Script) -> str | None:
