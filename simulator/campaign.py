@@ -17,7 +17,7 @@ import attrs
 
 from simulator.campaign_runs import UNITS_MEAN, RunResult, run_one
 from simulator.faults import FaultKind
-from simulator.seeded_defects import SEEDED_DEFECTS
+from simulator.seeded_drivers import ALL_DEFECTS
 from simulator.world.machines import Machines
 from spec import clock
 from spec.errors import ConfigError
@@ -75,9 +75,9 @@ def machines_named(defect: str | None) -> Machines:
     """
     if defect is None:
         return Machines()
-    if defect not in SEEDED_DEFECTS:
-        raise ConfigError("defect", defect, ", ".join(SEEDED_DEFECTS))
-    return SEEDED_DEFECTS[defect][0]
+    if defect not in ALL_DEFECTS:
+        raise ConfigError("defect", defect, ", ".join(ALL_DEFECTS))
+    return ALL_DEFECTS[defect]
 
 
 def run_campaign(

@@ -20,7 +20,7 @@ from rich.progress import track
 
 from simulator.campaign_runs import run_one
 from simulator.faults import RATES
-from simulator.seeded_defects import SEEDED_DEFECTS
+from simulator.seeded_drivers import ALL_DEFECTS
 
 FILE: Final = Path(__file__).with_name("kill_table.json")
 
@@ -42,7 +42,7 @@ class Kill:
 
 def kill_of(defect: str) -> Kill:
     """Run the campaign with one defect; ``first_run`` is -1 if `MOST_RUNS` do not show it."""
-    machines, _ = SEEDED_DEFECTS[defect]
+    machines = ALL_DEFECTS[defect]
     first, found = -1, Counter[str]()
     for index in range(MOST_RUNS):
         violations = run_one(SEED, index, RATES, machines).violations
@@ -68,5 +68,5 @@ def write_kill_table(table: Mapping[str, Kill]) -> None:
 
 
 if __name__ == "__main__":
-    progress = track(SEEDED_DEFECTS, "seeded defects", console=Console(stderr=True))
+    progress = track(ALL_DEFECTS, "seeded defects", console=Console(stderr=True))
     write_kill_table({defect: kill_of(defect) for defect in progress})

@@ -121,8 +121,9 @@ def run_one(
     first = report.violations[0][2] if report.violations else ""
     if index % SAMPLE == 0 and not violations:
         trouble = _look_closer(setup, report)
-        if trouble:
-            violations["determinism"], first = 1, trouble
+        if trouble is not None:
+            broken, first = trouble
+            violations[broken] = 1
     return RunResult(
         index=index,
         units=report.units,
@@ -135,16 +136,25 @@ def run_one(
     )
 
 
-def _look_closer(setup: Setup, untraced: WorldReport) -> str:
-    """The same run twice with a trace: the same bytes, the same outcome, and a clean trace."""
+BY_CAUSE: Final = frozenset({"WS-TRACE-5", "WS-TRACE-14"})
+"""Clauses of what a trace says about causes."""
+
+
+def _look_closer(setup: Setup, untraced: WorldReport) -> tuple[str, str] | None:
+    """The same run twice with a trace: the same bytes, the same outcome, and a clean trace; or
+    what is broken, and how."""
     file = io.StringIO()
     first = run_world(setup, Recorder(file))
     second = run_world(setup, Recorder())
     if first != second or attrs.evolve(first, trace_sha256="") != untraced:
-        return f"run {setup.scenario.name} is not the same when run again"
+        return "determinism", f"run {setup.scenario.name} is not the same when run again"
     file.seek(0)
     judged = check_trace(read_trace(file))
-    finished = all(session.outcome == "finished" for session in first.sessions)
-    if finished and not judged.clean:
-        return f"trace of {setup.scenario.name}: {judged.violations[:1]}"
-    return ""
+    regular = all(session.outcome in ("finished", "lost") for session in first.sessions)
+    if not regular or judged.clean:
+        return None
+    by_cause = any(found.clause in BY_CAUSE for found in judged.violations)
+    return (
+        "causality" if by_cause else "trace",
+        f"trace of {setup.scenario.name}: {judged.violations[:1]} {judged.unfinished}",
+    )

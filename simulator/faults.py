@@ -47,6 +47,7 @@ class FaultKind(StrEnum):
     TAMPER = "tamper"
     RUSH = "rush"
     SUSPECT = "suspect"
+    THINKER_CRASH = "thinker-crash"
 
 
 K = FaultKind
@@ -60,7 +61,7 @@ WHERE: Final[Mapping[FaultKind, tuple[str, ...]]] = {
     **dict.fromkeys((K.PAUSE, K.SKEW), PROCESSES),
     **dict.fromkeys((K.CRASH, K.RESTART), ("performer",)),
     **dict.fromkeys((K.BURST, K.STALL), ("client",)),
-    **dict.fromkeys((K.RUSH, K.SUSPECT), ("thinker",)),
+    **dict.fromkeys((K.RUSH, K.SUSPECT, K.THINKER_CRASH), ("thinker",)),
 }
 """Where a fault of each kind can strike."""
 
@@ -74,7 +75,7 @@ RATES: Final[Mapping[FaultKind, float]] = {
     K.PAUSE: 0.004, K.CRASH: 0.002, K.RESTART: 0.002, K.LATE: 0.01, K.DROP: 0.02,
     K.DUPLICATE: 0.02, K.CORRUPT: 0.01, K.REORDER: 0.02, K.CLOG: 0.003, K.PARTITION: 0.002,
     K.SKEW: 0.002, K.BURST: 0.004, K.STALL: 0.002, K.STRAY: 0.005, K.TAMPER: 0.0015,
-    K.RUSH: 0.004, K.SUSPECT: 0.002,
+    K.RUSH: 0.004, K.SUSPECT: 0.002, K.THINKER_CRASH: 0.0003,
 }  # fmt: skip
 """Faults a unit, on average, that ``all`` stands for."""
 
@@ -196,7 +197,7 @@ LENGTHS: Final[Mapping[FaultKind, tuple[int, int]]] = {
     K.CORRUPT: (0, 0), K.REORDER: (1_000_000, 3 * _UNIT), K.CLOG: (_UNIT // 2, 6 * _UNIT),
     K.PARTITION: (_UNIT // 2, 30 * _UNIT), K.SKEW: (-SKEW_PPM, SKEW_PPM),
     K.BURST: (_UNIT, 8 * _UNIT), K.STALL: (_UNIT, 12 * _UNIT), K.STRAY: (0, _UNIT),
-    K.TAMPER: (0, 3), K.RUSH: (0, 0), K.SUSPECT: (0, 0),
+    K.TAMPER: (0, 3), K.RUSH: (0, 0), K.SUSPECT: (0, 0), K.THINKER_CRASH: (0, 0),
 }  # fmt: skip
 """Smallest and largest ``amount`` that is drawn."""
 

@@ -33,7 +33,7 @@ def test_a_defect_is_found() -> None:
     defect = "WS-EXCHANGE-9 decodes twice"
     report = run_campaign(5000, RATES, defect=defect, stop_at_violation=True)
     assert report.violations["latents"] == 1
-    assert report.first.startswith("run 1: latents: decodes")
+    assert report.first.startswith("run 0: latents: decodes")
     with pytest.raises(ConfigError, match="defect: got 'none such'"):
         run_campaign(10, RATES, defect="none such")
 

@@ -17,6 +17,7 @@ from test_world_timing import PLAIN
 
 from simulator.campaign_runs import run_one, setup_of
 from simulator.faults import RATES, WHERE, Fault, FaultKind, draw, from_json, swarm
+from simulator.scenario import ThinkerMode
 from simulator.seeded_defects import SEEDED_DEFECTS
 from simulator.stage_models import Constant
 from simulator.world import session as world_session
@@ -28,7 +29,9 @@ from spec import clock
 from spec.exchange_effects import Effect
 from spec.exchange_events import Event
 from spec.exchange_machine import State
+from spec.latency import Handover
 from spec.sizes import Schedule
+from spec.trace import Kind
 from spec.trace_check import check_trace
 from spec.trace_reading import read_trace
 
@@ -36,6 +39,8 @@ UNIT = clock.UNIT_NS
 K = FaultKind
 
 SCRIPTS = Path(__file__).parent / "fault_scripts"
+
+STAGES = (Kind.OBSERVE, Kind.UPDATE, Kind.DECODE, Kind.COMMIT)
 
 SMALL = attrs.evolve(PLAIN, units=12, sessions=2)
 
@@ -81,11 +86,13 @@ def test_any_schedule_of_faults_is_survived(
         stages = attrs.evolve(stages, commit=Constant(ns=0), solve=Constant(ns=90 * MS))
     scenario = attrs.evolve(SMALL, schedule=schedule, stages=stages)
     report = judged(Setup(scenario=scenario, faults=faults, detector=detector))
-    tampered = any(fault.kind is K.TAMPER for fault in faults)
-    outcomes = {session.outcome for session in report.sessions}
-    assert outcomes <= ({"finished", "refused"} if tampered else {"finished"})
+    kinds = {fault.kind for fault in faults}
+    ends = {"refused": K.TAMPER, "lost": K.THINKER_CRASH}
     for session in report.sessions:
-        assert session.units == 12 or session.outcome == "refused"
+        if session.outcome == "finished":
+            assert session.units == 12
+        else:
+            assert ends[session.outcome] in kinds
 
 
 def script(name: str, detector: bool = False) -> Setup:
@@ -121,6 +128,36 @@ def test_what_two_of_them_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def one(kind: FaultKind, where: str, at: int, amount: int) -> Setup:
     fault = Fault(kind=kind, session=0, where=where, at=at, amount=amount)
     return Setup(scenario=SMALL, faults=(fault,))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 16 * UNIT), simulation_scenarios.handovers, simulation_scenarios.thinkers)
+def test_a_lost_thinker_ends_its_session_and_no_other(
+    at: int, handover: Handover, thinker: ThinkerMode
+) -> None:
+    """WS-FAULTS-4, WS-EXCHANGE-10: whenever it strikes, nothing of the thinker follows, what it
+    owed is given up by name, the performer leaves, and the next session goes on."""
+    setup = one(K.THINKER_CRASH, "thinker", at, 0)
+    scenario = attrs.evolve(setup.scenario, handover=handover, thinker=thinker)
+    file = io.StringIO()
+    report = run_world(attrs.evolve(setup, scenario=scenario), Recorder(file))
+    file.seek(0)
+    events = list(read_trace(file))
+    assert check_trace(iter(events)).clean
+    assert report.violations == ()
+    lost, other = report.sessions
+    assert (other.outcome, other.units) == ("finished", 12)
+    if lost.outcome == "finished":
+        assert not report.marks[K.THINKER_CRASH]
+        return
+    assert (lost.outcome, report.marks[K.THINKER_CRASH]) == ("lost", 1)
+    own = [e for e in events if e.session == "s0" and e.kind is not Kind.END]
+    given_up = [e.t_ns for e in own if e.detail.get("policy") == "thinker-lost"]
+    assert given_up == [at]
+    of_thinker = [e for e in own if e.process == "thinker"]
+    assert max(e.t_ns + (e.dur_ns if e.kind in STAGES else 0) for e in of_thinker) <= at
+    # Two resend periods of 4 T, and what was under way.
+    assert max(e.t_ns for e in own if e.process == "performer") <= at + 10 * UNIT
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from spec.layout import PREFILL_UNIT
 
 INVARIANTS: Final = (
     "append", "epoch", "latents", "conservation", "bounded", "isolation", "refusal", "causality",
-    "requests", "answers", "blame", "own-fault", "liveness",
+    "requests", "answers", "blame", "own-fault", "liveness", "lost",
 )  # fmt: skip
 """Names of what is checked (WS-FAULTS-5), in the order of the clause."""
 
@@ -48,6 +48,7 @@ class Judge:
         self._open = (-1, -1, PREFILL_UNIT)
         self._solved_at: dict[int, int] = {}
         self._asked: dict[str, tuple[int, int]] = {}
+        self._thinker_lost = self._told_of_loss = False
         self._epoch = -1
         self._forget()
 
@@ -86,6 +87,8 @@ class Judge:
 
     def slice_sent(self, header: Header) -> None:
         """Only what is kept can be sent, and only as it was made."""
+        if self._thinker_lost:
+            raise self.broken("lost", f"a lost thinker sends slice {header.unit}")
         if header.unit not in self._payloads:
             raise self.broken("conservation", f"payload {header.unit} was released too early")
         if header.digest != self._true_digest(header):
@@ -116,10 +119,27 @@ class Judge:
 
     def updates(self, unit: int, lag: int) -> None:
         """The language pass of unit k has seen the responses up to k-1-λ (WS-VISIBILITY-2)."""
+        if self._thinker_lost:
+            raise self.broken("lost", f"a lost thinker updates {unit}")
         if self.decoded < unit - 1 - lag:
             raise self.broken("causality", f"updates {unit} with responses to {self.decoded}")
 
+    def decodes(self, unit: int) -> None:
+        """Only latents that are here are decoded (WS-STREAMING-9)."""
+        if unit > self.decoded:
+            raise self.broken(
+                "causality", f"begins to decode {unit}, has latents to {self.decoded}"
+            )
+
+    def thinker_lost(self) -> None:
+        """The thinker's process is gone, and the session with it (WS-EXCHANGE-10)."""
+        self._thinker_lost = True
+
     # The performer.
+
+    def told_of_loss(self) -> None:
+        """The performer knows that there is no thinker any more."""
+        self._told_of_loss = True
 
     def reset(self, epoch: int) -> None:
         """An epoch begins; a performer never goes back to an older one."""
@@ -155,6 +175,8 @@ class Judge:
     def appended(self, effect: Append) -> None:
         """Whole slices, exactly once, in order, each where the one before ended."""
         parts, unit = self._held, effect.unit
+        if self._told_of_loss:
+            raise self.broken("lost", f"appends {unit} for nobody")
         cells = sum((p.layers[1] - p.layers[0]) * (p.heads[1] - p.heads[0]) for p in parts)
         whole = cells == self._terms.layers * self._terms.kv_heads
         if not whole or len({p.part for p in parts}) != len(parts):
@@ -176,6 +198,8 @@ class Judge:
 
     def solves(self, effect: Solve) -> None:
         """Each unit once in an epoch, in order, from its own slice."""
+        if effect.unit > self._appended:
+            raise self.broken("causality", f"solves {effect.unit}, has slices to {self._appended}")
         if effect.unit != self._solving + 1 or effect.unit != self._appended:
             raise self.broken("latents", f"solves {effect.unit} after {self._solving}")
         parts = slice_digest(slice_parts(self._shards, self._session, effect.unit))

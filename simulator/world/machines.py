@@ -1,4 +1,4 @@
-"""The pair of exchange machines that a simulated session runs (WS-FAULTS-3).
+"""The pair of exchange machines that a simulated session runs, and their drivers (WS-FAULTS-3).
 
 Source: design §9, §13: the simulator and the real processes run the same tables.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import attrs
 
+from simulator.world.performer import WorldPerformer
+from simulator.world.stages import Stages
 from spec.exchange import PERFORMER, THINKER
 from spec.exchange_machine import Machine
 from spec.exchange_performer import Performer
@@ -19,3 +21,5 @@ class Machines:
 
     thinker: Machine[Thinker] = THINKER
     performer: Machine[Performer] = PERFORMER
+    stages: type[Stages] = Stages
+    performer_driver: type[WorldPerformer] = WorldPerformer

@@ -12,7 +12,6 @@ from typing import Final
 from simulator.faults import Fault
 from simulator.policies import ALL, FULL
 from simulator.world.digests import LATENTS, digest
-from simulator.world.machines import Machines
 from simulator.world.place import Place
 from simulator.world.side import Side
 from simulator.world.times import Pauses
@@ -30,12 +29,17 @@ from spec.exchange_effects import (
     Solved,
     Timer,
 )
+from spec.exchange_machine import Machine
 from spec.exchange_message import Latents, Message
 from spec.exchange_performer import Performer
 from spec.trace import Kind, Value
 
 DEFAULT_WINDOW: Final = 2
 """What a trace that states no window stands for (WS-TRACE-11)."""
+
+
+Work = tuple[int, int, int, tuple[str, ...]]
+"""A solve that has begun: incarnation, epoch, unit, causes."""
 
 
 class WorldPerformer(Side[Performer]):
@@ -48,13 +52,13 @@ class WorldPerformer(Side[Performer]):
     def __init__(
         self,
         place: Place,
-        machines: Machines,
+        machine: Machine[Performer],
         pauses: Pauses,
         skew_ppm: int,
         crashes: Sequence[Fault],
     ) -> None:
         state = performer(place.terms, 0)
-        super().__init__("performer", place, machines.performer, state, pauses, skew_ppm)
+        super().__init__("performer", place, machine, state, pauses, skew_ppm)
         self._crashes = crashes
         self._busy = False
         self._waiting: deque[tuple[int, int, tuple[str, ...]]] = deque()
@@ -137,7 +141,8 @@ class WorldPerformer(Side[Performer]):
 
     def on_timer(self) -> None:
         """Without a thinker there is nothing to wait for (WS-EXCHANGE-12)."""
-        if self.place.thinker_closed:
+        if self.place.thinker_closed or self.place.thinker_lost:
+            self._judge.told_of_loss()
             self.feed(PeerLost())
         else:
             super().on_timer()
@@ -165,9 +170,13 @@ class WorldPerformer(Side[Performer]):
             # A crash cuts it short.
             over = min([end, *(fault.at for fault in self._crashes if fault.at >= now)])
             cause = (self.place.note(self.name, Kind.SOLVE, unit, now, over - now, cause),)
-        self._queue.schedule(end, self._solved, (self.state.incarnation, epoch, unit, cause))
+        self.finish_at(end, (self.state.incarnation, epoch, unit, cause))
 
-    def _solved(self, work: tuple[int, int, int, tuple[str, ...]]) -> None:
+    def finish_at(self, end_ns: int, work: Work) -> None:
+        """The solve that has begun is over at ``end_ns``."""
+        self._queue.schedule(end_ns, self._solved, work)
+
+    def _solved(self, work: Work) -> None:
         incarnation, epoch, unit, cause = work
         if self.place.over or not self.alive or incarnation != self.state.incarnation:
             return

@@ -33,7 +33,8 @@ class Place:
     which the thinker takes the performer for lost, None for never. ``efforts``: what responses
     under way are worth, where a policy gave them less than everything. ``ended_ns``: when a side
     was closed or a response decoded last. ``over``: nothing of this session happens any more;
-    ``outcome`` then says how it ended.
+    ``outcome`` then says how it ended. ``crash_ns``: when the thinker's process is to crash, None
+    for never; ``thinker_lost``: it did.
     """
 
     index: int
@@ -49,10 +50,17 @@ class Place:
     resend_ns: int
     lost_after_ns: int | None
     efforts: dict[int, Effort] = attrs.field(factory=dict)
+    crash_ns: int | None = None
+    thinker_lost: bool = False
     thinker_closed: bool = False
     ended_ns: int = 0
     over: bool = False
     outcome: str = ""
+
+    @property
+    def thinker_over(self) -> bool:
+        """The thinker does nothing any more."""
+        return self.over or self.thinker_lost
 
     def note(
         self,

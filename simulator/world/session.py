@@ -17,13 +17,14 @@ from simulator.policies import Cost, policy_named
 from simulator.scenario import Scenario
 from simulator.world.client import WorldClient
 from simulator.world.machines import Machines
-from simulator.world.performer import WorldPerformer
 from simulator.world.place import Place
 from simulator.world.side import Side
 from simulator.world.thinker import WorldThinker
 from simulator.world.times import Pauses
 from spec.layout import PREFILL_UNIT
 from spec.trace import Kind
+
+AT_THE_THINKER: Final = (FaultKind.RUSH, FaultKind.SUSPECT, FaultKind.THINKER_CRASH)
 
 RECOVERY_RESENDS: Final = 12
 """Resend periods that a session has after the last fault, beside the time its units take
@@ -34,7 +35,8 @@ RECOVERY_RESENDS: Final = 12
 class SessionReport:
     """How one session went (WS-FAULTS-7).
 
-    ``outcome``: finished, refused (a wrong message ended it, rightly) or violated. ``units``:
+    ``outcome``: finished, refused (a wrong message ended it, rightly), lost (with its thinker) or
+    violated. ``units``:
     responses decoded. ``latencies``: units by model-side latency in whole ms; ``misses``: units
     later than the scenario allows. ``recovery_ns``: from the last fault to the end.
     """
@@ -75,6 +77,8 @@ class Session:
         for fault in faults:
             if fault.kind in (FaultKind.PAUSE, FaultKind.BURST, FaultKind.STALL, FaultKind.SKEW):
                 place.marks[fault.kind] += 1
+        crashes = [self._clipped(f).at for f in faults if f.kind is FaultKind.THINKER_CRASH]
+        place.crash_ns = min(crashes, default=None)
         self.client = WorldClient(place, scenario, self._pauses("client", FaultKind.STALL))
         self.thinker = WorldThinker(
             place,
@@ -84,11 +88,11 @@ class Session:
             self.client,
             self._pauses("thinker", FaultKind.PAUSE),
             self._skew_ppm("thinker"),
-            [f for f in faults if f.kind in (FaultKind.RUSH, FaultKind.SUSPECT)],
+            [self._clipped(f) for f in faults if f.kind in AT_THE_THINKER],
         )
-        self.performer = WorldPerformer(
+        self.performer = machines.performer_driver(
             place,
-            machines,
+            machines.performer,
             self._pauses("performer", FaultKind.PAUSE),
             self._skew_ppm("performer"),
             [self._clipped(f) for f in faults if f.kind in (FaultKind.CRASH, FaultKind.RESTART)],
@@ -131,7 +135,9 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Both sides are closed and the thinker has nothing left to do."""
+        """Both sides are closed and the thinker has nothing left to do, or is no more."""
+        if self.place.thinker_lost:
+            return self.performer.closed
         return self.thinker.closed and self.performer.closed and self.thinker.stages.idle
 
     @property
@@ -164,11 +170,12 @@ class Session:
         if self.place.over:
             return
         self._require_done(None)
-        self.place.judge.closed(self.thinker.stages.taken)
+        if not self.place.thinker_lost:
+            self.place.judge.closed(self.thinker.stages.taken)
         for wire in (self.thinker.wire, self.performer.wire):
             if wire.sent + wire.copied != wire.delivered + wire.lost:
                 raise self.place.judge.broken("conservation", "a message was neither lost nor came")
-        self.place.outcome = "finished"
+        self.place.outcome = "lost" if self.place.thinker_lost else "finished"
 
     def report(self) -> SessionReport:
         """How it went."""

@@ -58,6 +58,8 @@ class Side(ABC, Generic[S]):
         self.state = state
         self.wire: Wire
         self.alive = True
+        self.gone = False
+        """Its process will not come back."""
         self._machine = machine
         self._queue = place.queue
         self._judge = place.judge
@@ -212,7 +214,7 @@ class Side(ABC, Generic[S]):
         self._queue.schedule(self._queue.now + self._resend_ns, self._on_timer, None)
 
     def _on_timer(self, _: None) -> None:
-        if self.place.over or self.closed:
+        if self.place.over or self.closed or self.gone:
             return
         now = self._queue.now
         due = max(self._heard_ns + self._resend_ns, self._pauses.awake(now))

@@ -104,6 +104,11 @@ class Stages:
         self._decode_begun = 0
 
     @property
+    def over(self) -> bool:
+        """Nothing is begun any more."""
+        return self._place.thinker_over
+
+    @property
     def all_arrived(self) -> bool:
         """No user unit will come."""
         return self._arrived >= self._units
@@ -129,7 +134,7 @@ class Stages:
 
     def wake(self) -> None:
         """Something changed: begin what may begin now."""
-        if self._place.over:
+        if self.over:
             return
         if not self._ahead_wakes:
             self._begin(None)
@@ -139,7 +144,7 @@ class Stages:
 
     def _on_arrival(self, unit: int) -> None:
         """User unit ``unit`` is there; the one after the last is only a boundary."""
-        if self._place.over:
+        if self.over:
             return
         self._arrived = unit + 1
         if unit < self._units:
@@ -150,7 +155,7 @@ class Stages:
 
     def _speak(self, unit: int) -> None:
         """The user has produced ``unit``; only traces need to know."""
-        if self._place.over or unit < self._said:
+        if self.over or unit < self._said:
             return
         self._said = unit + 1
         self._spoken.append(self._place.note("client", Kind.SEND, unit, self._queue.now, 0, ()))
@@ -167,22 +172,19 @@ class Stages:
     def _begin(self, _: None) -> None:
         """Begin every stage that may begin on a stream that is free."""
         self._waking = False
-        if self._place.over:
+        if self.over:
             return
         busy, returned = self._busy, self._exchange.returned
         if not busy[self._updater]:
             k = self._sent
             if self._encoded > k:
-                if self._committed >= k - 1 if self._overlapped else returned >= k:
+                if self.may_update(k, returned):
                     self._run(self._updater, "update", k, self._on_update)
                 elif returned < k - self._lag:
                     self._place.marks["window-full"] += 1
         if not busy[self._decoder]:
             k = self.decoded
-            if returned > k and not (
-                (self._boundary and self._before_boundary(k + 1))
-                or (self._strict and self._overlapped and self._committed < k)
-            ):
+            if self.may_decode(k, returned):
                 self._decode_begun = k + 1
                 self._run(self._decoder, "decode", k, self._on_decode)
         if self._overlapped and not busy[self._updater]:
@@ -196,6 +198,18 @@ class Stages:
             ):
                 self._take(k)
                 self._run(self._encoder, "encode", k, self._on_encode)
+
+    def may_update(self, k: int, returned: int) -> bool:
+        """What update k has to see is there: overlapped z_{k-2} is committed, sequential z_{k-1} is
+        here."""
+        return self._committed >= k - 1 if self._overlapped else returned >= k
+
+    def may_decode(self, k: int, returned: int) -> bool:
+        """z_k is here, and handed over; on one stream z_{k-1} is committed."""
+        return returned > k and not (
+            (self._boundary and self._before_boundary(k + 1))
+            or (self._strict and self._overlapped and self._committed < k)
+        )
 
     def _take(self, k: int) -> None:
         """The oldest user unit that the policy does not leave out becomes session unit k."""
@@ -230,6 +244,7 @@ class Stages:
         length_ns = place.times.stage(stage, unit)
         if stage == "decode":
             length_ns = length_ns * self._in_work[unit].effort.decode_ppm // ALL
+            place.judge.decodes(unit)
         elif stage == "update":
             place.judge.updates(unit, self._lag)
         end_ns = self._pauses.done(now, length_ns)
@@ -239,7 +254,9 @@ class Stages:
                 in_work = self.taken - self._decode_begun
                 detail = {**detail, **length_of(in_work, IN_WORK)}
             causes = self._causes(stage, unit)
-            name = place.note("thinker", KINDS[stage], unit, now, end_ns - now, causes, detail)
+            # A crash cuts it short.
+            over = end_ns if place.crash_ns is None else min(end_ns, max(place.crash_ns, now))
+            name = place.note("thinker", KINDS[stage], unit, now, over - now, causes, detail)
             self._traced(stage, unit, name)
         self._queue.schedule(end_ns, then, unit)
 
@@ -265,7 +282,7 @@ class Stages:
         self.wake()
 
     def _on_update(self, unit: int) -> None:
-        if self._place.over:
+        if self.over:
             return
         sending_ns = self._exchange.offer(unit, self._in_work[unit].cause)
         if sending_ns:
@@ -275,7 +292,7 @@ class Stages:
             self._on_sent(unit)
 
     def _on_sent(self, unit: int) -> None:
-        if self._place.over:
+        if self.over:
             return
         self._sent = unit + 1
         self._busy[self._updater] = False
@@ -284,7 +301,7 @@ class Stages:
         self.wake()
 
     def _on_decode(self, unit: int) -> None:
-        if self._place.over:
+        if self.over:
             return
         self.decoded = unit + 1
         self._busy[self._decoder] = False

@@ -18,7 +18,7 @@ from simulator.world.digests import slice_parts, snapshot_parts
 from simulator.world.machines import Machines
 from simulator.world.place import Place
 from simulator.world.side import Side
-from simulator.world.stages import Exchanging, Stages
+from simulator.world.stages import Exchanging
 from simulator.world.times import Pauses
 from spec.exchange import thinker
 from spec.exchange_effects import (
@@ -61,7 +61,7 @@ class WorldThinker(Side[Thinker], Exchanging):
         errors: Sequence[Fault],
     ) -> None:
         super().__init__("thinker", place, machines.thinker, thinker(place.terms), pauses, skew_ppm)
-        self.stages = Stages(place, scenario, policy, client, self, pauses)
+        self.stages = machines.stages(place, scenario, policy, client, self, pauses)
         self._client = client
         self._link: Link | None = scenario.link
         self._errors = errors
@@ -74,9 +74,13 @@ class WorldThinker(Side[Thinker], Exchanging):
 
     def start(self) -> None:
         """Wait for the performer's hello and for user unit 0."""
+        errors = {
+            FaultKind.RUSH: self._arm,
+            FaultKind.SUSPECT: self._suspect,
+            FaultKind.THINKER_CRASH: self._crash,
+        }
         for fault in self._errors:
-            err = self._arm if fault.kind is FaultKind.RUSH else self._suspect
-            self._queue.schedule(fault.at, err, None)
+            self._queue.schedule(fault.at, errors[fault.kind], None)
         self.start_timer()
         self.stages.start()
 
@@ -161,7 +165,7 @@ class WorldThinker(Side[Thinker], Exchanging):
         self._queue.schedule(end_ns, self._exported, (epoch, unit))
 
     def _exported(self, snapshot: tuple[int, int]) -> None:
-        if self.place.over:
+        if self.place.thinker_over:
             return
         epoch, unit = snapshot
         if epoch == self.state.epoch:
@@ -230,9 +234,23 @@ class WorldThinker(Side[Thinker], Exchanging):
 
     def _suspect(self, _: None) -> None:
         """A false alarm: the performer is well (WS-EXCHANGE-10)."""
-        if not (self.place.over or self.closed):
+        if not (self.place.thinker_over or self.closed):
             self.place.marks[FaultKind.SUSPECT] += 1
             self.feed(PeerLost())
+
+    def _crash(self, _: None) -> None:
+        """The process is gone, and with its cache the session: nobody else has what a new thinker
+        would need (WS-EXCHANGE-10, WS-FAULTS-4)."""
+        if self.place.thinker_over or (self.closed and self.stages.idle):
+            return
+        self.place.marks[FaultKind.THINKER_CRASH] += 1
+        self._cause = ()
+        self.note(Kind.FAULT, -1, detail={"kind": FaultKind.THINKER_CRASH.value})
+        # What the session still owes is given up (WS-TRACE-10).
+        self.note(Kind.DROP, -1, detail={"policy": "thinker-lost"})
+        self.alive, self.gone, self.place.thinker_lost = False, True, True
+        self.place.ended_ns = self._queue.now
+        self._judge.thinker_lost()
 
     def _arm(self, _: None) -> None:
         self._rushing = True
