@@ -59,12 +59,12 @@ def late(context: Context) -> Iterator[Case]:
     comes after it (WS-VISIBILITY-7, WS-VISIBILITY-6)."""
     yield Case(
         name="response",
-        clauses=("WS-VISIBILITY-1", "WS-VISIBILITY-7", "WS-VISIBILITY-2"),
+        clauses=("WS-VISIBILITY-7", "WS-VISIBILITY-2"),
         judge=partial(_late, context, "noise_audio"),
     )
     yield Case(
         name="words",
-        clauses=("WS-VISIBILITY-1", "WS-VISIBILITY-6"),
+        clauses=("WS-VISIBILITY-6",),
         judge=partial(_late, context, "agent_text"),
     )
 
@@ -108,7 +108,7 @@ CHECKS = (
     ),
     Check(
         id="drift/late",
-        clauses=("WS-VISIBILITY-7", "WS-VISIBILITY-6", "WS-VISIBILITY-2", "WS-VISIBILITY-1"),
+        clauses=("WS-VISIBILITY-7", "WS-VISIBILITY-6", "WS-VISIBILITY-2"),
         profile="session",
         tolerance="A",
         cases=late,

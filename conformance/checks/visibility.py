@@ -47,6 +47,19 @@ SITES: Final[dict[Site, tuple[int, ...]]] = {
 }
 """Ticks, patches or slots that are changed: the first, the last, and some between."""
 
+RESPONSE: Final = ("WS-VISIBILITY-7", "WS-VISIBILITY-8", "WS-VISIBILITY-2", "WS-VISIBILITY-9")
+OBSERVATION: Final = ("WS-VISIBILITY-4", "WS-VISIBILITY-5")
+SEEN_BY: Final[dict[Site, tuple[str, ...]]] = {
+    "audio": OBSERVATION,
+    "video": OBSERVATION,
+    "text": OBSERVATION,
+    "agent_text": ("WS-VISIBILITY-6",),
+    "noise_audio": RESPONSE,
+    "noise_video": RESPONSE,
+    "prompt": ("WS-VISIBILITY-3",),
+}
+"""The clauses that say who sees a token of that segment."""
+
 
 def lag(context: Context) -> Iterator[Case]:
     """λ = 0 under the sequential schedule, 1 under the overlapped one (WS-VISIBILITY-2, -7)."""
@@ -95,12 +108,20 @@ def places() -> Iterator[Place]:
             yield Place(site=site, unit=-1 if site == "prompt" else UNIT, index=index)
 
 
+def _about(place: Place) -> tuple[str, ...]:
+    """The clauses of who sees ``place``; the first token of each kind stands for the predicate as
+    a whole."""
+    whole = ("WS-VISIBILITY-1",) if place.index == 0 else ()
+    return (*SEEN_BY[place.site], *whole)
+
+
 def tokens(context: Context) -> Iterator[Case]:
     """Outputs, for a change of each kind of input token (WS-VISIBILITY-1 to 9)."""
     for schedule in LAG_OF_SCHEDULE:
         for place in places():
             yield Case(
                 name=f"{schedule}-{place.site}{place.index}",
+                clauses=_about(place),
                 judge=partial(_tokens, context, schedule, place),
             )
 
@@ -167,8 +188,10 @@ def cache(context: Context) -> Iterator[Case]:
     each segment saw shows in its own keys and values (WS-VISIBILITY-1 to 9, WS-STREAMING-3)."""
     for schedule in LAG_OF_SCHEDULE:
         for place in places():
+            written = ("WS-STREAMING-3", "WS-LAYOUT-6") if place.site.startswith("noise") else ()
             yield Case(
                 name=f"{schedule}-{place.site}{place.index}",
+                clauses=(*_about(place), *written),
                 judge=partial(_cache, context, schedule, place),
             )
 
@@ -243,7 +266,7 @@ CHECKS = (
     ),
     Check(
         id="visibility/cache",
-        clauses=(*EVERYTHING, "WS-STREAMING-3", "WS-LAYOUT-2", "WS-LAYOUT-6"),
+        clauses=(*EVERYTHING, "WS-STREAMING-3", "WS-LAYOUT-6"),
         profile="session",
         tolerance="A",
         cases=cache,
