@@ -20,6 +20,9 @@ from spec.layout import Modalities
 from spec.presets import preset_named
 
 Spoil = Callable[[UnitInput], UnitInput]
+ALONE: Final = ("WS-CONFORMANCE-4",)
+"""What a session shows that has no other beside it."""
+
 UNITS: Final = 4
 BEFORE: Final = 1
 """The bad unit comes in place of this one."""
@@ -107,11 +110,16 @@ def refusals(context: Context) -> Iterator[Case]:
     """A bad unit is refused cleanly, and the session goes on as if it never came
     (WS-CONFORMANCE-4)."""
     for name, spoil in BAD_UNITS.items():
-        yield Case(name=name, judge=partial(_refused, context, script_of(context), spoil))
+        yield Case(
+            name=name,
+            clauses=ALONE,
+            judge=partial(_refused, context, script_of(context), spoil),
+        )
     full = script_of(context).units[BEFORE]
     for name, (modalities, add) in EXTRA.items():
         yield Case(
             name=name,
+            clauses=ALONE,
             judge=partial(
                 _refused, context, script_of(context, modalities), partial(_added, add, full)
             ),
@@ -121,6 +129,7 @@ def refusals(context: Context) -> Iterator[Case]:
         # Some is read before what is wrong is found.
         yield Case(
             name=f"goes-on-after-{name}",
+            clauses=ALONE,
             judge=partial(
                 _goes_on_after, context, script_of(context, modalities), partial(_added, add, full)
             ),
@@ -211,7 +220,7 @@ def _goes_on_after(context: Context, script: Script, spoil: Spoil) -> str | None
 CHECKS = (
     Check(
         id="session/refusals",
-        clauses=("WS-CONFORMANCE-4",),
+        clauses=("WS-CONFORMANCE-4", "WS-SESSION-3"),
         profile="session",
         tolerance="A",
         cases=refusals,

@@ -93,7 +93,7 @@ def words(context: Context) -> Iterator[Case]:
             both["modalities"] = Modalities()
         script = partial(sampled, context, WARM, **both)
         yield Case(name=f"{preset}-{schedule}", judge=partial(_words, context, script))
-    for preset, slot in ((BARE, 0), (BARE, 1), ("tiny", 1)):
+    for preset, slot in ((BARE, 0), (BARE, 1), ("tiny", 0), ("tiny", 1)):
         yield Case(
             name=f"{preset}-end-in-slot-{slot}",
             clauses=("WS-TEXT-6", "WS-TEXT-7"),

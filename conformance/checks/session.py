@@ -10,7 +10,7 @@ import attrs
 
 from conformance.case import Case, Check, Context, Tolerance
 from conformance.closeness import judge_all_close
-from conformance.inputs import BARE, Content, agent_text, base, script_of, user_text
+from conformance.inputs import BARE, PROMPT, Content, agent_text, base, script_of, user_text
 from conformance.protocol import OpenRequest, Refusal, UnitOutput
 from conformance.recording import TENSORS, Form, Recording, Script, copied
 from conformance.relations import differ, same
@@ -31,10 +31,14 @@ SUBSETS: Final = {
     "speaker": Modalities(user_text=False, user_audio=False, user_video=False),
     "reader": Modalities(user_audio=False, user_video=False, agent_text=False),
     "face-only": Modalities(agent_text=False, agent_audio=False),
+    "on-the-phone": Modalities(user_video=False, agent_video=False),
 }
 """Sessions without some of their modalities (WS-LAYOUT-5)."""
 
 SHORT: Final = 3
+
+MANY: Final = (*range(97, 117), *range(64, 75))
+"""Tokens of a long prompt."""
 
 
 def short(context: Context, **options: Any) -> Script:
@@ -102,7 +106,7 @@ def prompt(context: Context) -> Iterator[Case]:
         "empty": (),
         "longer": tuple(range(97, 117)),
         # With <bos> 32 tokens, which begin as those of the longer one.
-        "even-longer": (*range(97, 117), *range(64, 75)),
+        "even-longer": MANY,
         "one-token": (101,),
         "even": (101, 102, 103, 104),
         "in-another-order": (104, 102, 103, 101),
@@ -115,11 +119,15 @@ def prompt(context: Context) -> Iterator[Case]:
             )
             yield Case(name=f"{name}-{preset}", judge=partial(_as_oracle, context, script))
     for index in range(3):
-        yield Case(name=f"token{index}-is-seen", judge=partial(_prompt_seen, context, index))
+        yield Case(
+            name=f"token{index}-is-seen", judge=partial(_prompt_seen, context, PROMPT, index)
+        )
+    # A prompt that is kept for the next session is known by more than how it begins.
+    yield Case(name="last-of-many-is-seen", judge=partial(_prompt_seen, context, MANY, -1))
 
 
-def _prompt_seen(context: Context, index: int) -> str | None:
-    script = base(BARE, "overlapped", context.dtype, units=SHORT, forced=True)
+def _prompt_seen(context: Context, prompt: tuple[int, ...], index: int) -> str | None:
+    script = base(BARE, "overlapped", context.dtype, units=1, prompt=prompt, forced=True)
     tokens = list(script.open.prompt)
     tokens[index] += 1
     other = attrs.evolve(script, open=attrs.evolve(script.open, prompt=tuple(tokens)))
@@ -288,7 +296,12 @@ CHECKS = (
     _check("modalities", ("WS-LAYOUT-5", "WS-STREAMING-10"), "C", modalities),
     _check("presets", ("WS-SESSION-1", "WS-PRESETS-1", "WS-PRESETS-3"), "C", presets),
     _check("prompt", ("WS-SESSION-2", "WS-STREAMING-1", "WS-VISIBILITY-3"), "C", prompt),
-    _check("inputs", ("WS-STREAMING-2", "WS-LAYOUT-3", "WS-LAYOUT-4", "WS-TEXT-6"), "C", inputs),
+    _check(
+        "inputs",
+        ("WS-STREAMING-2", "WS-LAYOUT-3", "WS-LAYOUT-4", "WS-TEXT-6", "WS-FLOW-6", "WS-FLOW-7"),
+        "C",
+        inputs,
+    ),
     _check("noise-is-input", ("WS-FLOW-7",), "A", noise_is_input),
     _check("outputs-are-final", ("WS-CONFORMANCE-6",), "A", outputs_are_final),
     _check("repeatable", ("WS-CONFORMANCE-2",), "A", repeatable),

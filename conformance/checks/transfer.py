@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
 
 import attrs
-import numpy as np
 
 from conformance.case import Case, Check, Context
+from conformance.checks.bad_state import bad_state, state_after
 from conformance.checks.isolation import contents, request
 from conformance.checks.lifecycle import script_of, units
 from conformance.checks.streaming import long_talk
-from conformance.inputs import BARE, Content, base
+from conformance.inputs import BARE, Content
 from conformance.programs import (
     Life,
     Step,
@@ -25,9 +24,10 @@ from conformance.programs import (
     same_lives,
     stepped,
 )
-from conformance.protocol import KvEntries, KvExport, Refusal, UnitOutput
-from conformance.recording import Recording, Script, copied
+from conformance.protocol import KvEntries, KvExport, OpenRequest, UnitOutput
+from conformance.recording import Recording, copied
 from conformance.reporting.pairing import all_same, arrays_of, first_change, settled
+from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 
@@ -114,6 +114,8 @@ def transfer(context: Context) -> Iterator[Case]:
         back = [Step(do="reset", session="b"), *units("b", 4, 3), *ended("b")]
         program = [*moved_on(context, [Step(do="close", session="a")])[:-2], *back]
         yield Case(name="then-reset", judge=partial(_played, context, program))
+    for name, asked in elsewhere(context).items():
+        yield Case(name=name, judge=partial(_moved_and_reset, context, asked))
     yield Case(name="late", judge=partial(_late, context))
     yield Case(name="not-aliased", judge=partial(_not_aliased, context))
     yield Case(name="taken-is-copied", judge=partial(_taken_is_copied, context))
@@ -161,6 +163,44 @@ def _latter(life: Life) -> list[Life]:
     return [attrs.evolve(life, session="a", outputs=outputs)]
 
 
+def elsewhere(context: Context) -> dict[str, OpenRequest]:
+    """Sessions of the other preset, and without what the others have."""
+    return {
+        "other-preset-no-face": OpenRequest(
+            preset="tiny",
+            schedule="sequential",
+            dtype=context.dtype,
+            prompt=(72, 105),
+            modalities=Modalities(agent_video=False),
+        ),
+        "no-voice": OpenRequest(
+            preset=BARE,
+            schedule="sequential",
+            dtype=context.dtype,
+            modalities=Modalities(agent_audio=False),
+        ),
+    }
+
+
+def _moved_and_reset(context: Context, asked: OpenRequest) -> str | None:
+    """The same three units go on where they were, anew, and in another session."""
+    first = stepped("a", contents(asked.preset, 0, 3))
+    anew = [Step(do="reset", session="a"), *first] if "reset" in context.hello.features else []
+    program = [
+        opened("a", asked),
+        *first[:2],
+        export("a"),
+        *first[2:],
+        *anew,
+        *ended("a"),
+        opened("b", asked),
+        take("b"),
+        attrs.evolve(first[2], session="b"),
+        *ended("b"),
+    ]
+    return _played(context, program)
+
+
 def _late(context: Context) -> str | None:
     """What a session does after many units, not only after a few: another beside it, which is many
     units long too, does not disturb it; it moves; and it begins anew."""
@@ -193,7 +233,7 @@ def _taken_is_copied(context: Context) -> str | None:
     """Whoever hands in a state may reuse its arrays."""
     context.need("kv_transfer")
     script = script_of(context)
-    state = _copy(_state_after(context, script, 2))
+    state = _copy(state_after(context, script, 2))
     session = context.port.open(script.open)
     try:
         context.port.import_kv(session, state)
@@ -268,98 +308,6 @@ def _no_trace(context: Context) -> str | None:
     return settled(context, lambda: context.run.stream(script), exporting, all_same, all_same)
 
 
-Damage = Callable[[KvExport], KvExport]
-
-
-def _entries(state: KvExport, change: Callable[[KvEntries], KvEntries]) -> KvExport:
-    return attrs.evolve(state, roles={role: change(e) for role, e in state.roles.items()})
-
-
-def _nan(entries: KvEntries) -> KvEntries:
-    keys = entries.keys.copy()
-    keys.reshape(-1)[keys.size // 2] = np.nan
-    return attrs.evolve(entries, keys=keys)
-
-
-DAMAGED: Final[dict[str, Damage]] = {
-    "no-roles": lambda s: attrs.evolve(s, roles={}),
-    "a-layer-less": lambda s: _entries(
-        s, lambda e: attrs.evolve(e, keys=e.keys[:-1], values=e.values[:-1])
-    ),
-    "a-head-less": lambda s: _entries(
-        s, lambda e: attrs.evolve(e, keys=e.keys[:, :-1], values=e.values[:, :-1])
-    ),
-    "rows-without-keys": lambda s: _entries(
-        s, lambda e: attrs.evolve(e, keys=e.keys[:, :, :-1], values=e.values[:, :, :-1])
-    ),
-    "narrow-heads": lambda s: _entries(
-        s, lambda e: attrs.evolve(e, keys=e.keys[..., :-1], values=e.values[..., :-1])
-    ),
-    "not-a-number": lambda s: _entries(s, _nan),
-    "next-unit-before-the-first": lambda s: attrs.evolve(s, unit=-1),
-    "narrow-rows": lambda s: _entries(s, lambda e: attrs.evolve(e, rows=e.rows[:, :-1])),
-}
-"""States that fit no session of the preset they come from (WS-CONFORMANCE-17)."""
-
-
-def bad_state(context: Context) -> Iterator[Case]:
-    """A state that does not fit is refused, and the session goes on unharmed
-    (WS-CONFORMANCE-17, WS-CONFORMANCE-4)."""
-    for name, damage in DAMAGED.items():
-        yield Case(name=name, judge=partial(_state_refused, context, damage))
-    yield Case(name="another-preset", judge=partial(_state_refused, context, None))
-    yield Case(name="nothing-but-the-caches", judge=partial(_extra_lost, context))
-
-
-def _state_refused(context: Context, damage: Damage | None) -> str | None:
-    context.need("kv_transfer")
-    script = script_of(context)
-    source = script if damage else base("tiny", "overlapped", context.dtype, units=5, forced=True)
-    state = _state_after(context, source, 2)
-    session = context.port.open(script.open)
-    outputs: list[UnitOutput] = []
-    try:
-        for unit in script.units[:2]:
-            outputs += map(copied, context.port.step(session, unit))
-        try:
-            context.port.import_kv(session, damage(state) if damage else state)
-        except Refusal:
-            pass
-        else:
-            return "the state was accepted"
-        for unit in script.units[2:]:
-            outputs += map(copied, context.port.step(session, unit))
-        outputs += map(copied, context.port.finish(session))
-    finally:
-        context.port.close(session)
-    life = Life(
-        session="a",
-        request=script.open,
-        units=list(script.units),
-        outputs={output.unit: output for output in outputs},
-    )
-    reason = as_the_oracle(context, [life])
-    return reason and f"after the refusal: {reason}"
-
-
-def _extra_lost(context: Context) -> str | None:
-    """What a port needs beside the caches is not made up where it is missing."""
-    context.need("kv_transfer")
-    if not _state_after(context, script_of(context), 2).extra:
-        return None
-    return _state_refused(context, lambda s: attrs.evolve(s, extra={}))
-
-
-def _state_after(context: Context, script: Script, count: int) -> KvExport:
-    session = context.port.open(script.open)
-    try:
-        for unit in script.units[:count]:
-            context.port.step(session, unit)
-        return context.port.export_kv(session)
-    finally:
-        context.port.close(session)
-
-
 def _check(
     stem: str,
     clauses: tuple[str, ...],
@@ -371,6 +319,6 @@ def _check(
 
 
 CHECKS = (
-    _check("continues", ("WS-CONFORMANCE-17",), transfer),
+    _check("continues", ("WS-CONFORMANCE-17", "WS-SESSION-3", "WS-STREAMING-2"), transfer),
     _check("refused", ("WS-CONFORMANCE-17", "WS-CONFORMANCE-4"), bad_state),
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from conformance.mutants import (
+    afterwards,
     backbone,
     benign,
     benign_arithmetic,
@@ -28,6 +29,7 @@ from conformance.mutants import (
     math_tables,
     response,
     sampling,
+    seldom,
     session,
     visibility,
 )
@@ -49,6 +51,8 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         late,
         lifecycle,
         between,
+        seldom,
+        afterwards,
         identity,
         identity_sessions,
         sampling,
