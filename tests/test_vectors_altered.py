@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 
-from conformance.checks.transfer import DAMAGED
+from conformance.checks.bad_state import DAMAGED
 from conformance.files import vectors
 from conformance.files.altered import applied, described
 from conformance.files.answers import answer_case
@@ -18,10 +18,11 @@ from conformance.files.kept import keep, kept_in
 from conformance.files.manifest import Selection
 from conformance.guard import Guard
 from conformance.inputs import BARE, base
-from conformance.mutants import BENIGN, MUTANTS
+from conformance.mutants import BENIGN
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import KvExport, Port
 from conformance.reporting.pairing import arrays_of, first_change
+from conformance.resolve import resolve
 from conformance.verdicts import Verdict
 
 MOVED = Selection(
@@ -29,7 +30,6 @@ MOVED = Selection(
         "transfer/continues:forked",
         "transfer/refused:a-head-less",
         "transfer/refused:not-a-number",
-        "transfer/refused:another-preset",
     )
 )
 
@@ -89,16 +89,16 @@ def test_ws_vectors_2_no_case_holds_a_state_of_ours(written: Path) -> None:
 @pytest.mark.parametrize(
     ("port", "failing"),
     [
-        ("fused-attention", set()),
-        ("bad-state-ignored", {case for case in MOVED.cases if "refused" in case}),
-        ("import-keeps-own-decoder", {case for case in MOVED.cases if "continues" in case}),
+        ("benign:fused-attention", set()),
+        ("mutant:bad-state-ignored", {case for case in MOVED.cases if "refused" in case}),
+        ("mutant:import-keeps-own-decoder", {case for case in MOVED.cases if "continues" in case}),
     ],
 )
 def test_ws_vectors_5_other_ports_are_judged_by_their_own_states(
     written: Path, port: str, failing: set[str]
 ) -> None:
     """One that rounds otherwise passes; one that takes any state, or takes it wrong, fails."""
-    vectors.answer(written, {**MUTANTS, **BENIGN}[port].factory())
+    vectors.answer(written, resolve(port))
     _, results = vectors.judge(written)
     assert {r.id for r in results} == {*MOVED.cases}
     assert {r.id for r in results if r.verdict is Verdict.FAIL} == failing

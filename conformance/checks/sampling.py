@@ -48,6 +48,9 @@ RULES: Final[dict[str, SamplingInput]] = {
     "top-12-then-nucleus": SamplingInput(temperature=6.0, top_k=12, top_p=0.6),
     "greedy-whatever-the-rest": SamplingInput(temperature=0.0, top_k=3, top_p=0.2),
 }
+AT_ONCE: Final = ("top-1", "top-everything", "smallest-nucleus", "greedy-whatever-the-rest")
+"""One unit tells all there is to tell."""
+
 WARM: Final = SamplingInput(temperature=2.0)
 
 
@@ -86,7 +89,10 @@ def _numbered(unit: UnitInput) -> Any:
 def words(context: Context) -> Iterator[Case]:
     """Every rule, on both presets, alone and with sound and video (WS-TEXT-1 to WS-TEXT-3)."""
     for name, rule in RULES.items():
-        yield Case(name=name, judge=partial(_words, context, partial(sampled, context, rule)))
+        script = partial(sampled, context, rule)
+        if name in AT_ONCE:
+            script = partial(script, contents=(Content(text=(97,)),))
+        yield Case(name=name, judge=partial(_words, context, script))
     for preset, schedule in (("tiny", "overlapped"), (BARE, "sequential")):
         both: dict[str, Any] = {"preset": preset, "schedule": schedule}
         if preset == BARE:
