@@ -47,8 +47,11 @@ def split_trace(units: int = UNITS) -> str:
 
 
 def check_text(text: str) -> int:
-    """Read and check a trace; the number of its events."""
-    report = check_rows(read_rows(io.StringIO(text)))
+    """Read and check a trace as the command reads its file, from memory; the number of its
+    events."""
+    data = io.BytesIO(text.encode())
+    file = io.TextIOWrapper(data, encoding="utf-8", errors="surrogateescape", newline="\n")
+    report = check_rows(read_rows(file))
     assert report.clean, report
     return report.events
 

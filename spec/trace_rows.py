@@ -25,16 +25,20 @@ Row = tuple[int, str, int, str, str, str, int, int, tuple[str, ...], Detail]
 """t_ns, process, number of the id, id, session, kind, unit, dur_ns, cause, detail."""
 
 _INTEGER: Final = "(0|[1-9][0-9]{0,18})"
-_CAUSE: Final = '"[a-z]{1,16}:[0-9]{1,18}"'
+_CAUSE: Final = "[a-z]{1,16}:[0-9]{1,18}"
 _LINE: Final = re.compile(
     # Printable ASCII without a backslash; the bounds keep a whole line far below MAX_LINE.
-    rf'^\{{"cause":\[(|{_CAUSE}|{_CAUSE}(?:,{_CAUSE}){{1,99}})\]'
+    rf'^\{{"cause":\[(?:"({_CAUSE}(?:","{_CAUSE}){{0,99}})")?\]'
     rf',"detail":(\{{[ !-\[\]-|~]{{0,4096}}\}}),"dur_ns":{_INTEGER}'
     rf',"id":"(({"|".join(PROCESSES)}):(0|[1-9][0-9]{{0,17}}))","kind":"({"|".join(Kind)})"'
     rf',"process":"\5","session":"([ !#-\[\]-~]{{0,512}})","t_ns":{_INTEGER}'
     r',"unit":(-1|0|[1-9][0-9]{0,17})\}$',
     re.MULTILINE,
 )
+
+
+COLUMNS: Final = 1 + _LINE.groups
+"""Texts of a line: what stands before it, and its groups."""
 
 
 class TextBlocks(Protocol):
@@ -79,11 +83,12 @@ def _row_blocks(stream: TextBlocks) -> Iterator[Iterable[Row]]:
 
 def _fast(text: str, lines: int, known: dict[str, Detail]) -> Iterable[Row] | None:
     """Rows of a block of lines in the writer's form; None if any is in another."""
-    found = _LINE.findall(text)
-    if len(found) != lines or not lines:
+    # Column after column, without a tuple a line; between two lines there is a line feed only.
+    found = _LINE.split(text)
+    if len(found) != COLUMNS * lines + 1 or not lines or set(found[COLUMNS::COLUMNS]) != {"\n"}:
         return None
-    causes, details, durs, ids, processes, numbers, kinds, sessions, starts, units = zip(
-        *found, strict=True
+    causes, details, durs, ids, processes, numbers, kinds, sessions, starts, units = (
+        found[column::COLUMNS] for column in range(1, COLUMNS)
     )
     t_ns, dur_ns = list(map(int, starts)), list(map(int, durs))
     if max(t_ns) > MAX_NS or max(dur_ns) > MAX_NS:
@@ -98,7 +103,7 @@ def _fast(text: str, lines: int, known: dict[str, Detail]) -> Iterable[Row] | No
     return zip(
         t_ns, processes, map(int, numbers), ids, sessions, kinds, map(int, units), dur_ns,
         [
-            () if not text else (text[1:-1],) if "," not in text else tuple(text[1:-1].split('","'))
+            () if text is None else (text,) if "," not in text else tuple(text.split('","'))
             for text in causes
         ],
         map(known.__getitem__, details), strict=True,

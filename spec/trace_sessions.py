@@ -185,20 +185,21 @@ class Session:
     def queue(self, row: Row) -> None:
         """A queue that states its limit stays within it, and the limit as it is; units in work
         are as many as the trace itself shows (WS-TRACE-11)."""
-        length, limit = row[9].get("queue"), row[9].get("queue_limit")
+        kind, detail = row[5], row[9]
+        length, limit = detail.get("queue"), detail["queue_limit"]
         if type(limit) is not int:
             return
         if type(length) is not int or not 0 <= length <= limit:
             self.say(11, row, f"a queue of {length}, at most {limit}")
             return
-        if row[5] == OBSERVE and length != self.in_flight:
+        if kind == OBSERVE and length != self.in_flight:
             self.say(11, row, f"{length} units in work, the trace shows {self.in_flight}")
-        of = row[1], row[5]
-        largest, before = self.queues.get(of, (length, limit))
-        if limit != before:
-            self.say(11, row, f"a queue of at most {limit}, of at most {before} before")
-        if largest <= length:
+        of = row[1], kind
+        known = self.queues.get(of)
+        if known is None or length > known[0]:
             self.queues[of] = length, limit
+        if known is not None and limit != known[1]:
+            self.say(11, row, f"a queue of at most {limit}, of at most {known[1]} before")
 
     def over(self) -> None:
         """At the end of a whole trace every observed unit is accounted for (WS-TRACE-10)."""
