@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from conformance.protocol import (
+    DTYPES,
     PROFILES,
     Array,
     CodecRequest,
@@ -54,6 +55,10 @@ class Guard:
         _require(isinstance(hello, Hello), "hello", f"a {type(hello).__name__}, not a Hello")
         unknown = sorted(set(hello.profiles) - set(PROFILES))
         _require(not unknown, "hello", f"unknown profiles {unknown}")
+        strange = sorted(set(hello.dtypes) - set(DTYPES))
+        _require(not strange, "hello", f"unknown dtypes {strange}")
+        twice = len(set(hello.dtypes)) < len(hello.dtypes)
+        _require(not twice, "hello", f"a dtype twice in {list(hello.dtypes)}")
         return hello
 
     def supports(self, feature: str) -> bool:

@@ -1,14 +1,15 @@
-"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (codec, exchange)."""
+"""WS-CONFORMANCE-14: each mutant fails in a check of its own clause (codec, exchange,
+and what a port claims)."""
 
 from __future__ import annotations
 
 import pytest
 from port_judging import assert_killed
 
-from conformance.mutants import codec, codec_memory, exchange
+from conformance.mutants import claims, codec, codec_memory, exchange
 from conformance.mutants.patching import Mutant
 
-MUTANTS = [*codec.MUTANTS, *codec_memory.MUTANTS, *exchange.MUTANTS]
+MUTANTS = [*codec.MUTANTS, *codec_memory.MUTANTS, *claims.MUTANTS, *exchange.MUTANTS]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)

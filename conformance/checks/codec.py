@@ -16,6 +16,7 @@ from conformance.reporting.pairing import settled
 from conformance.shapes import codec_shapes
 from conformance.tolerance import EPS, budget, exceeds, first_difference, same_bits
 from spec import clock
+from spec.presets import TINY_BARE
 
 UNITS: Final = 4
 OFFLINE: Final[tuple[int, ...]] = ()
@@ -161,7 +162,8 @@ def _only_forward(context: Context, part: Part, plan: tuple[int, ...], k: int) -
 
 
 def fresh(context: Context) -> Iterator[Case]:
-    """Every run starts from the state before unit 0, whatever ran before (WS-CODEC-4)."""
+    """Every run starts from the state before unit 0, whatever ran before, of this preset or another
+    (WS-CODEC-4)."""
     for part in PARTS:
         yield Case(name=part, judge=partial(_fresh, context, part))
 
@@ -172,8 +174,13 @@ def _fresh(context: Context, part: Part) -> str | None:
     def run(data: Array) -> Array:
         return _run(context, part, context.dtype, UNIT_BY_UNIT, data)
 
-    def after_another() -> Array:
+    shape, _ = codec_shapes(TINY_BARE, part, 1)
+    small = np.full(shape, 0.5, data.dtype)
+    other = CodecRequest(preset=TINY_BARE.name, dtype=context.dtype, part=part, plan=(1,))
+
+    def after_others() -> Array:
         run(data**2)
+        context.port.codec(other, small)
         return run(data)
 
     def judge(first: Array, again: Array) -> str | None:
@@ -181,7 +188,7 @@ def _fresh(context: Context, part: Part) -> str | None:
             return None
         return f"{part}, run again: {first_difference(first, again)}"
 
-    return paired(context, partial(run, data), after_another, judge)
+    return paired(context, partial(run, data), after_others, judge)
 
 
 WITH_HOP: Final = ("video_codec.encode", "audio_codec.encode", "audio_encoder", "video_encoder")

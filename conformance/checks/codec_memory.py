@@ -7,6 +7,7 @@ the port's may move, and nowhere else. So every part and preset is held to its o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -18,13 +19,19 @@ from conformance.checks.codec import OFFLINE, SEEN, paired
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
-from conformance.tolerance import EPS, budget, exceeds
+from conformance.tolerance import EPS, budget, exceeds, first_difference, same_bits
 from spec.presets import TINY_BARE, preset_named
 
 LONG: Final = 40
 """Units; far past every receptive field and every small ring."""
-RAGGED: Final = (1, 5, 2, 13, 1, 1, 9, 8)
-"""Chunks of `LONG` units, of which none is a multiple of another's border."""
+RAGGED: Final = (1, 5, 2, 3, 1, 18, 4, 6)
+"""Chunks of `LONG` units; every small size and a large one, each after others."""
+PLANS: Final = {
+    "units": (1,) * LONG,
+    "ragged": RAGGED,
+    "one-chunk": (LONG,),
+    "offline": OFFLINE,
+}
 WITHIN: Final = 18
 """Units in which the memory of every part of `TINY_BARE` begins and ends."""
 
@@ -62,7 +69,7 @@ def as_oracle(context: Context, part: Part, plan: Plan, data: Array) -> str | No
 def long_runs(context: Context) -> Iterator[Case]:
     """Forty units in other chunks: nothing changes after a while, nothing wraps (WS-CODEC-5)."""
     for part in PARTS:
-        for name, plan in (("units", (1,) * LONG), ("ragged", RAGGED), ("offline", OFFLINE)):
+        for name, plan in PLANS.items():
             yield Case(name=f"{part}-{name}", judge=partial(_long, context, part, plan))
 
 
@@ -122,30 +129,46 @@ LEVELS: Final[dict[str, Callable[[Array], Array]]] = {
                                              < len(x) // 2, x, x.dtype.type(0)),
 }  # fmt: skip
 
+LOUD: Final[dict[str, Callable[[Array], Array]]] = {"far-latents": lambda x: x * x.dtype.type(5)}
+"""What a solver may give a decoder: a latent has no range (WS-CODEC-11)."""
+
 
 def levels(context: Context) -> Iterator[Case]:
     """Signals without noise, without mean, without end: no gate, no gain, no floor of one's own
     (WS-CODEC-5, WS-ENCODER-5)."""
     for part in PARTS:
-        for name in LEVELS:
+        for name in (*LEVELS, *(LOUD if part.endswith("decode") else ())):
             yield Case(name=f"{part}-{name}", judge=partial(_level, context, part, name))
 
 
 def _level(context: Context, part: Part, name: str) -> str | None:
-    data = LEVELS[name](signal(part, context.dtype, 4))
+    data = {**LEVELS, **LOUD}[name](signal(part, context.dtype, 4))
     return as_oracle(context, part, (1, 1, 1, 1), data)
 
 
+def _with(x: Array, index: int, value: float) -> Array:
+    """``x`` with another element at a flat index."""
+    changed = x.copy()
+    changed.reshape(-1)[index] = value
+    return changed
+
+
 BAD: Final[dict[str, Callable[[CodecRequest, Array], tuple[CodecRequest, Array]]]] = {
-    "nan": lambda r, x: (r, np.where(np.arange(x.size).reshape(x.shape) == 7, np.nan, x)
-                         .astype(x.dtype)),
-    "infinity": lambda r, x: (r, np.where(np.arange(x.size).reshape(x.shape) == 7, np.inf, x)
-                              .astype(x.dtype)),
+    "nan": lambda r, x: (r, _with(x, 7, np.nan)),
+    "nan-at-the-end": lambda r, x: (r, _with(x, -1, np.nan)),
+    "infinity": lambda r, x: (r, _with(x, 7, np.inf)),
+    "minus-infinity": lambda r, x: (r, _with(x, x.size // 2, -np.inf)),
     "one-axis-more": lambda r, x: (r, x[None]),
+    "a-step-more": lambda r, x: (r, np.concatenate((x, x[:1]))),
+    "no-units": lambda r, x: (_replanned(r, ()), x[:0]),
     "plan-too-short": lambda r, x: (_replanned(r, (1,)), x),
     "plan-too-long": lambda r, x: (_replanned(r, (1, 2)), x),
     "unknown-preset": lambda r, x: (_of_preset(r, "no-such-preset"), x),
-}  # fmt: skip
+}
+WIDE: Final = {
+    "a-channel-more": lambda r, x: (r, np.concatenate((x, x[:, :1]), axis=1)),
+}
+"""For data that have channels."""
 
 
 def _replanned(request: CodecRequest, plan: Plan) -> CodecRequest:
@@ -157,20 +180,55 @@ def _of_preset(request: CodecRequest, preset: str) -> CodecRequest:
 
 
 def refusals(context: Context) -> Iterator[Case]:
-    """What does not fit is refused, not guessed at (WS-CONFORMANCE-4, WS-CONFORMANCE-7)."""
+    """What does not fit is refused, not guessed at, and what comes next is answered as ever
+    (WS-CONFORMANCE-4, WS-CONFORMANCE-7)."""
     for part in PARTS:
-        for name in BAD:
+        channels = len(codec_shapes(TINY_BARE, part, 1)[0]) > 1
+        for name in (*BAD, *(WIDE if channels else ())):
             yield Case(name=f"{part}-{name}", judge=partial(_refused, context, part, name))
+        yield Case(name=f"{part}-goes-on", judge=partial(_goes_on, context, part))
 
 
 def _refused(context: Context, part: Part, name: str) -> str | None:
-    good = CodecRequest(preset=TINY_BARE.name, dtype=context.dtype, part=part, plan=(1, 1))
-    request, data = BAD[name](good, signal(part, context.dtype, 2))
     try:
-        context.port.codec(request, data)
+        _ask_badly(context, part, name)
     except Refusal:
         return None
     return f"{part}: {name.replace('-', ' ')} was accepted"
+
+
+def _ask_badly(context: Context, part: Part, name: str) -> None:
+    good = CodecRequest(preset=TINY_BARE.name, dtype=context.dtype, part=part, plan=(1, 1))
+    request, data = {**BAD, **WIDE}[name](good, signal(part, context.dtype, 2))
+    context.port.codec(request, data)
+
+
+def _goes_on(context: Context, part: Part) -> str | None:
+    """A good request after each bad one."""
+    data = signal(part, context.dtype, 2)
+    good = partial(run, context, part, context.dtype, (1, 1), data)
+
+    def undisturbed() -> Array:
+        # The case before has ended in a refusal.
+        good()
+        return good()
+
+    def after_refusals() -> Array:
+        answers = []
+        for name in BAD:
+            with suppress(Refusal):
+                _ask_badly(context, part, name)
+            answers.append(good())
+        return np.stack(answers)
+
+    def judge(before: Array, after: Array) -> str | None:
+        for name, answer in zip(BAD, after, strict=True):
+            if not same_bits(before, answer):
+                where = first_difference(before, answer)
+                return f"{part}, after {name.replace('-', ' ')}: {where}"
+        return None
+
+    return paired(context, undisturbed, after_refusals, judge)
 
 
 def _check(

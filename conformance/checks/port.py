@@ -35,9 +35,11 @@ def honest(context: Context) -> Iterator[Case]:
 
 
 def _unknown(context: Context) -> str | None:
-    feature = context.unknown_feature
-    if context.port.supports(feature) or feature in context.hello.features:
-        return f"claims to support {feature}, which does not exist"
+    stranger = context.unknown_feature
+    # Also under the name of something that exists, with more behind it.
+    for feature in (stranger, *(f"{known}-{stranger}" for known in context.hello.features[:1])):
+        if context.port.supports(feature) or feature in context.hello.features:
+            return f"claims to support {feature}, which does not exist"
     return None
 
 
@@ -45,7 +47,7 @@ def _hello(context: Context) -> str | None:
     hello = context.hello
     if hello.protocol != PROTOCOL_VERSION:
         return f"speaks protocol {hello.protocol}, not {PROTOCOL_VERSION}"
-    if not hello.name or not hello.version:
+    if not hello.name.strip() or not hello.version.strip():
         return "has no name or no version"
     if not hello.profiles or not hello.dtypes:
         return "claims no profile or no dtype"
@@ -57,7 +59,7 @@ def _hello(context: Context) -> str | None:
 
 
 def _claims_are_kept(context: Context) -> str | None:
-    for feature in context.hello.features:
+    for feature in (*context.hello.features, *context.hello.dtypes):
         if not context.port.supports(feature):
             return f"hello names {feature}, supports() denies it"
     for feature in OPTIONAL_FEATURES - set(context.hello.features) - set(context.hello.dtypes):

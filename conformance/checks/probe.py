@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+import attrs
+import numpy as np
+
 from conformance.case import Case, Check, Context
-from conformance.inputs import BARE, base, in_dtype
+from conformance.guard import PortFault
+from conformance.inputs import BARE, base, in_dtype, sealed
 from conformance.oracle import naive_dtype
 from conformance.probing import Points, points_after
-from conformance.protocol import DType, UnitOutput, Unsupported
+from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
 from conformance.reporting.pairing import all_same, settled
 from conformance.tolerance import budget, exceeds
-from spec.sizes import LAG_OF_SCHEDULE
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 UNITS: Final = 3
 """The last of them is probed."""
@@ -37,7 +41,18 @@ def probe(context: Context) -> Iterator[Case]:
     yield Case(name="first-unit", judge=partial(_numbers, context, first_of(script)))
     yield Case(name="only-what-is-asked", judge=partial(_asked, context, script))
     yield Case(name="unknown-point", judge=partial(_unknown, context, script))
-    yield Case(name="leaves-no-trace", judge=partial(_no_trace, context))
+    yield Case(name="leaves-no-trace", judge=partial(_no_trace, context, "overlapped"))
+    yield Case(name="leaves-no-trace-sequential", judge=partial(_no_trace, context, "sequential"))
+    yield Case(name="unknown-among-known", judge=partial(_among_known, context, script))
+    for name, spoil in {"unit-out-of-turn": _later, "not-a-number": _not_a_number}.items():
+        yield Case(
+            name=name,
+            clauses=("WS-CONFORMANCE-4",),
+            judge=partial(_refused, context, script, spoil),
+        )
+    yield Case(
+        name="unknown-session", clauses=("WS-CONFORMANCE-4",), judge=partial(_stranger, context)
+    )
 
 
 def first_of(script: Script) -> Script:
@@ -92,11 +107,57 @@ def _unknown(context: Context, script: Script) -> str | None:
     return f"answered for {point}, which does not exist"
 
 
-def _no_trace(context: Context) -> str | None:
+def _among_known(context: Context, script: Script) -> str | None:
+    known = next(iter(_points(context, script)))
+    asked = (known, context.unknown_feature)
+    try:
+        points_after(context.port, script, asked)
+    except Unsupported:
+        return None
+    except PortFault as fault:
+        return f"asked for {list(asked)}: {fault}"
+    return f"answered for {asked[1]}, which does not exist, beside {known}"
+
+
+def _later(unit: UnitInput) -> UnitInput:
+    return attrs.evolve(unit, unit=unit.unit + 1)
+
+
+def _not_a_number(unit: UnitInput) -> UnitInput:
+    assert unit.audio is not None
+    audio = unit.audio.copy()
+    audio[-1] = np.nan
+    return attrs.evolve(unit, audio=sealed(audio))
+
+
+def _refused(
+    context: Context, script: Script, spoil: Callable[[UnitInput], UnitInput]
+) -> str | None:
+    """What no step would take, no probe looks into."""
+    context.need("probe")
+    units = (*script.units[:-1], spoil(script.units[-1]))
+    try:
+        points_after(context.port, attrs.evolve(script, units=units))
+    except Refusal:
+        return None
+    return "a bad unit was probed"
+
+
+def _stranger(context: Context) -> str | None:
+    context.need("probe")
+    unit = base(BARE, "overlapped", context.dtype, units=1).units[0]
+    try:
+        context.port.probe("no-such-session", unit)
+    except Refusal:
+        return None
+    return "probed a session that was never opened"
+
+
+def _no_trace(context: Context, schedule: Schedule) -> str | None:
     """A session that is probed before every unit, with other values too, gives the bits of one
     that never is."""
-    script = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True)
-    other = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True, seed=4)
+    script = base(BARE, schedule, context.dtype, units=UNITS, forced=True)
+    other = base(BARE, schedule, context.dtype, units=UNITS, forced=True, seed=4)
     _points(context, script)
 
     def probed() -> Recording:
@@ -122,7 +183,7 @@ def _no_trace(context: Context) -> str | None:
 CHECKS = (
     Check(
         id="session/probe",
-        clauses=("WS-CONFORMANCE-18",),
+        clauses=("WS-CONFORMANCE-18", "WS-CONFORMANCE-4"),
         profile="session",
         tolerance="C",
         cases=probe,

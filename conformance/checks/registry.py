@@ -9,6 +9,7 @@ from conformance.case import Check
 from conformance.checks import (
     cache,
     causality,
+    claims,
     codec,
     codec_memory,
     drift,
@@ -38,6 +39,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     check.id: check
     for module in (
         port,
+        claims,
         math,
         codec,
         codec_memory,

@@ -145,6 +145,7 @@ def _attends(dtype: DType) -> Iterator[Question]:
         "one-key-head": (4, 1, 3, 6, 8, 2.0),
         "ungrouped": (3, 3, 4, 11, 6, 2.0),
         "one-query": (2, 1, 1, 13, 2, 2.0),
+        "one-key": (4, 2, 3, 1, 6, 2.0),
         # Past the tiles of fused kernels, and no multiple of them.
         "long": (2, 1, 67, 131, 8, 2.0),
     }

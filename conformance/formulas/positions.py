@@ -69,9 +69,12 @@ def _arguments(head_dim: int, theta: float, sections: Sections) -> dict[str, Any
 
 GRID: Final = np.array([[t, t + r, t + c] for t in (0, 4, 9) for r, c in ((0, 0), (1, 3), (2, 1))])
 FAR: Final = np.array(
-    [[p, p + 1, p + 5] for p in (1_023, 1_025, 65_537, 1_000_000, 9_000_001, 16_777_217)]
+    [
+        [p, p + 1, p + 5]
+        for p in (1_023, 1_025, 65_537, 1_000_000, 9_000_001, 16_777_217, 5_000_000_001)
+    ]
 )
-"""Past tables that end, past float16 and past what float32 counts without a gap."""
+"""Past tables that end, past float16, past what float32 counts without a gap and past 32 bits."""
 
 GEOMETRIES: Final[Mapping[str, tuple[int, float, Sections]]] = {
     "tiny": (14, 10_000.0, (3, 2, 2)),

@@ -1,0 +1,206 @@
+"""Claims are kept: what `hello` names is done when it is asked for, and asked again, done alike.
+
+An optional feature that is not claimed costs its cases (WS-CONFORMANCE-3). One that is claimed and
+then answered "unsupported" would cost them too, and nobody would see it; so each is asked for once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from conformance.case import Case, Check, Context
+from conformance.checks.codec_memory import signal
+from conformance.checks.identity import who_of
+from conformance.formulas.case import Op, Question
+from conformance.formulas.ops import OPS, questions
+from conformance.inputs import BARE, base
+from conformance.protocol import (
+    PARTS,
+    Array,
+    CodecRequest,
+    DType,
+    LoadRequest,
+    MathRequest,
+    OpenRequest,
+    Part,
+    SamplingInput,
+    Unsupported,
+)
+from conformance.tolerance import first_difference, same_bits
+
+ASKED: Final = 7
+"""Times that the same is asked."""
+SETTLES: Final = 3
+"""Times that a port may change how it rounds before it counts as one that does not repeat."""
+
+Do = Callable[[str], object]
+
+
+def claims(context: Context) -> Iterator[Case]:
+    """One case a claim (WS-CONFORMANCE-2, WS-CONFORMANCE-3)."""
+    hello = context.hello
+    yield Case(
+        name="same-hello", clauses=("WS-CONFORMANCE-2",), judge=partial(_same_hello, context)
+    )
+    kept = partial(Case, clauses=("WS-CONFORMANCE-3", "WS-CONFORMANCE-2"))
+    for feature in sorted(_acts(context).keys() & set(hello.features)):
+        yield kept(name=f"does-{feature}", judge=partial(_does, context, feature))
+    for dtype in hello.dtypes:
+        yield kept(name=f"does-{dtype}", judge=partial(_does_dtype, context, dtype))
+    for command, judge in (("math", _math_repeats), ("codec", _codec_repeats)):
+        if hello.deterministic and command in hello.features:
+            yield Case(
+                name=f"{command}-repeats",
+                clauses=("WS-CONFORMANCE-2",),
+                judge=partial(judge, context),
+            )
+
+
+def _same_hello(context: Context) -> str | None:
+    again = context.port.hello()
+    return None if again == context.hello else f"said {context.hello}, and then {again}"
+
+
+def _in_session(context: Context, dtype: DType, do: Do) -> None:
+    """``do`` with a session that has taken one unit."""
+    script = base(BARE, "overlapped", dtype, units=1)
+    session = context.port.open(script.open)
+    try:
+        context.port.step(session, script.units[0])
+        do(session)
+    finally:
+        context.port.close(session)
+
+
+def _opens(context: Context, request: OpenRequest) -> None:
+    context.port.close(context.port.open(request))
+
+
+def _acts(context: Context) -> Mapping[str, Callable[[], object]]:
+    """The smallest request for each optional feature but the dtypes."""
+    port, dtype = context.port, context.dtype
+    one = base(BARE, "overlapped", dtype, units=1)
+    two = base(BARE, "overlapped", dtype, units=2)
+    sessions: Mapping[str, Do] = {
+        "reset": port.reset,
+        "probe": lambda session: port.probe(session, two.units[1]),
+        "kv_digest": lambda session: port.kv_digest(session, -1),
+        "kv_transfer": lambda session: port.import_kv(session, port.export_kv(session)),
+    }
+    opened_with: Mapping[str, Any] = {
+        "identity": who_of(context),
+        # The prefill is the prompt behind one token of its own (WS-SESSION-2).
+        "prefill_chunks": (1, len(one.open.prompt)),
+        "sampling": SamplingInput(temperature=0.7),
+    }
+    return {
+        "load": lambda: port.load(LoadRequest(preset=BARE, dtype=dtype)),
+        "offline": lambda: port.offline(one.open, one.units),
+        "midpoint": lambda: _ask(context, *_first("midpoint", dtype)),
+        "media": lambda: _ask(context, *_first("media", dtype)),
+        **{name: partial(_in_session, context, dtype, do) for name, do in sessions.items()},
+        **{
+            name: partial(_opens, context, attrs.evolve(one.open, **{name: value}))
+            for name, value in opened_with.items()
+        },
+    }
+
+
+def _does(context: Context, feature: str) -> str | None:
+    try:
+        _acts(context)[feature]()
+    except Unsupported as unsupported:
+        return f"hello names {feature}; asked for, it is unsupported ({unsupported.feature})"
+    return None
+
+
+def _does_dtype(context: Context, dtype: DType) -> str | None:
+    """In one of the commands that the port has, at least."""
+    features = context.hello.features
+    acts: Mapping[str, Callable[[], object]] = {
+        "math": lambda: _ask(context, *_first("math", dtype, per_dtype=True)),
+        "codec": lambda: _run(context, "audio_encoder", dtype),
+        "session": lambda: _in_session(context, dtype, lambda _: None),
+    }
+    for command, act in acts.items():
+        if command in features:
+            try:
+                act()
+            except Unsupported:
+                continue
+            return None
+    return f"hello names {dtype}, and no command does it"
+
+
+def _first(feature: str, dtype: DType, per_dtype: bool = False) -> tuple[Op, Question, DType]:
+    """The first good question about a formula of this feature."""
+    return next(
+        (op, question, dtype)
+        for op in OPS.values()
+        if op.feature == feature and (op.per_dtype or not per_dtype)
+        for _, question in questions(op, (dtype,))
+        if not question.refused
+    )
+
+
+def _ask(context: Context, op: Op, question: Question, dtype: DType) -> Mapping[str, Array]:
+    return context.port.math(
+        MathRequest(op=op.name, dtype=dtype, arguments=question.arguments, tensors=question.tensors)
+    )
+
+
+def _run(context: Context, part: Part, dtype: DType) -> Array:
+    request = CodecRequest(preset=BARE, dtype=dtype, part=part, plan=(1, 1))
+    return context.port.codec(request, signal(part, dtype, 2))
+
+
+def _math_repeats(context: Context) -> str | None:
+    """The first question about every formula that the port has."""
+    for op in OPS.values():
+        asked = (q for _, q in questions(op, (context.dtype,)) if not q.refused)
+        question = next(asked, None)
+        if op.feature in context.hello.features and question is not None:
+            answers = [_ask(context, op, question, context.dtype) for _ in range(ASKED)]
+            for name in answers[0]:
+                reason = _alike([answer[name] for answer in answers])
+                if reason is not None:
+                    return f"claims to be deterministic: {op.name}, {name} {reason}"
+    return None
+
+
+def _codec_repeats(context: Context) -> str | None:
+    for part in PARTS:
+        reason = _alike([_run(context, part, context.dtype).copy() for _ in range(ASKED)])
+        if reason is not None:
+            return f"claims to be deterministic: {part} {reason}"
+    return None
+
+
+def _alike(answers: Sequence[Array]) -> str | None:
+    """What differs between two answers, unless the port only settled: one that compiles or tunes
+    rounds otherwise from then on, and never as before."""
+    left: list[Array] = []
+    now = answers[0]
+    for answer in answers[1:]:
+        if same_bits(now, answer):
+            continue
+        left.append(now)
+        if len(left) == SETTLES or any(same_bits(old, answer) for old in left):
+            return first_difference(now, answer)
+        now = answer
+    return None
+
+
+CHECKS = (
+    Check(
+        id="port/claims",
+        clauses=("WS-CONFORMANCE-2", "WS-CONFORMANCE-3"),
+        profile=None,
+        tolerance="A",
+        cases=claims,
+    ),
+)
