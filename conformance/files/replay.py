@@ -2,7 +2,8 @@
 
 What is asked picks the run: after every command those runs are left that began like this. A run
 that was recorded several times within one case is answered in that order, so that a check which
-asks twice compares two answers. Source: CHOICE (design §12: one case model).
+asks twice compares two answers; one that asks them once more is told the same again.
+Source: CHOICE (design §12: one case model).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Replay(AskingPort):
                 return Nothing()
             raise Inconclusive(f"no case of this folder asks for such a {command}")
         asked = self._used.get(self._run.key, 0)
-        chosen = self._chosen = candidates[min(asked, len(candidates) - 1)]
+        chosen = self._chosen = candidates[asked % len(candidates)]
         reply = chosen.reply(len(self._run.said))
         failed = isinstance(reply, Exception)
         opened = None

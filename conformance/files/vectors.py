@@ -95,19 +95,19 @@ def label_of(said: Sequence[Said]) -> str:
 
 
 def budgets_of(result: CaseResult) -> tuple[StoredBudget, ...]:
-    """The class C budgets that a case was judged by, in the order of its tensors; of a tensor that
-    was compared several times there is no one budget."""
+    """The class C budgets that a case was judged by, in the order of its tensors; a tensor that was
+    held to several has no one budget."""
     return tuple(
         StoredBudget(tensor=m.tensor, dtype=m.dtype, rms=m.rms_budget, max=m.max_budget)
         for m in sorted(result.measurements.closeness, key=lambda m: (m.tensor, m.dtype))
-        if m.compared == 1
+        if m.budgets == 1
     )
 
 
 def moved(result: CaseResult, stored: Sequence[StoredBudget]) -> str | None:
     """The first budget that is not the stored one, to a part in a million: a suite that became
-    more generous by accident must not judge. A tensor that was compared several times has none
-    stored, and a case that fails early compares it less often."""
+    more generous by accident must not judge. A tensor that was held to several has none
+    stored, and a case that fails early may hold it to the first alone."""
     kept = {(b.tensor, b.dtype): b for b in stored}
     for now in budgets_of(result):
         then = kept.get((now.tensor, now.dtype))

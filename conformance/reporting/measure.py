@@ -26,6 +26,8 @@ class Closeness:
 
     ``worst`` is the index of the element that is off most; ``actual`` and ``expected`` stand there.
     ``compared`` counts the comparisons of this tensor in the case; the worst of them is kept.
+    ``budgets`` counts how often it was held to another budget than the time before, the first
+    included.
     """
 
     tensor: str
@@ -38,6 +40,7 @@ class Closeness:
     actual: float
     expected: float
     compared: int = 1
+    budgets: int = 1
 
     @property
     def ratio(self) -> float:
@@ -93,7 +96,8 @@ class Notes:
         old = self._closeness.get(key)
         if old is not None:
             worse = max(old, new, key=lambda m: m.ratio)
-            new = attrs.evolve(worse, compared=old.compared + 1)
+            other = (old.rms_budget, old.max_budget) != (new.rms_budget, new.max_budget)
+            new = attrs.evolve(worse, compared=old.compared + 1, budgets=old.budgets + int(other))
         self._closeness[key] = new
 
     def drift(self, new: Drift) -> None:
