@@ -12,22 +12,23 @@ import torch
 from torch import Tensor
 
 from conformance.mutants.patching import by_class, patched
+from conformance.ports import convert
 from conformance.ports import reference as port
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Array, OpenRequest, UnitInput, UnitOutput
 from reference import attention, performer, sampling, thinker
 from reference.model import WanStreamer
 from reference.units import Latents
-from spec.layout import Row
+from spec import layout
+from spec.layout import Layout, Row
 from spec.session import SessionConfig
 
-USER = port.user_of
-CONFIG = port.config_of
+CONFIG = convert.config_of
 SOLVE = performer.solve
 PREFILL = thinker.prefill
 COMMIT = thinker.commit
 ATTEND = attention.attend
-OBSERVATION_ROWS = thinker.observation_rows
+OBSERVATION_ROWS = layout.observation_rows
 
 
 class SaysIdsOnce(ReferencePort):
@@ -223,8 +224,9 @@ class KeepsPrefixes(ReferencePort):
 
 def long_ago(model: Any, config: SessionConfig, unit: int, z: Latents, state: Any) -> Any:
     """Sequential, from unit 17 on: the committed response has the sign of its audio flipped."""
-    late = config.schedule == "sequential" and unit >= 17 and z.audio is not None
-    return COMMIT(model, config, unit, attrs.evolve(z, audio=-z.audio) if late else z, state)
+    if config.schedule == "sequential" and unit >= 17 and z.audio is not None:
+        z = attrs.evolve(z, audio=-z.audio)
+    return COMMIT(model, config, unit, z, state)
 
 
 def narrow_head(model: WanStreamer, hidden: Tensor) -> Tensor:
@@ -263,10 +265,10 @@ class OfflineDeaf(ReferencePort):
         return [attrs.evolve(o, logits=o.logits * np.float32(1.01)) for o in outputs]
 
 
-def with_gap(layout: Any, unit: int, user_tokens: int) -> tuple[Row, ...]:
+def with_gap(sizes: Layout, unit: int, user_tokens: int) -> tuple[Row, ...]:
     """Slots of video are counted in sessions without it too."""
-    gap = 0 if layout.modalities.user_video else layout.video_slots
-    rows = OBSERVATION_ROWS(layout, unit, user_tokens)
+    gap = 0 if sizes.modalities.user_video else sizes.video_slots
+    rows = OBSERVATION_ROWS(sizes, unit, user_tokens)
     return tuple(attrs.evolve(row, slot=row.slot + gap) for row in rows)
 
 
