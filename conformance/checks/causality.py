@@ -113,7 +113,7 @@ def _padding(context: Context) -> str | None:
         units=3,
         modalities=Modalities(user_text=False),
     )
-    truth = context.oracle.truth(without)
+    truth = context.oracle.truth(without, dtype=context.dtype)
     opened = attrs.evolve(truth.script.open, modalities=Modalities())
     actual = context.run(attrs.evolve(truth.script, open=opened))
     for tensor in ("logits", *LATENTS):

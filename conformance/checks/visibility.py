@@ -7,7 +7,7 @@ moves them by less than rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from conformance.case import Case, Check, Context
 from conformance.checks.causality import LATENTS, session_for
-from conformance.inputs import BARE, PROMPT, Content, Field, perturbed, script_of, touched
+from conformance.inputs import BARE, PROMPT, Content, Field, in_dtype, perturbed, script_of, touched
+from conformance.oracle import naive_dtype
 from conformance.protocol import Array, KvExport, OpenRequest
 from conformance.reach import Place, Reach, Session, Site
 from conformance.recording import Recording, Script
@@ -208,7 +209,8 @@ def _cache(context: Context, schedule: Schedule, place: Place) -> str | None:
             if not same_bits(entries.rows, other.rows):
                 return f"{what}, and the rows of the {role}'s cache moved"
             moved = _moved(entries.keys, other.keys) | _moved(entries.values, other.values)
-            reason = _misplaced(entries.rows, moved, must, may)
+            felt = partial(_oracle_moves_entry, context, script, changed, role)
+            reason = _misplaced(entries.rows, moved, must, may, felt)
             if reason is not None:
                 return f"{what}, and in the {role}'s cache {reason}"
         return None
@@ -231,7 +233,25 @@ def _moved(a: Array, b: Array) -> Array:
     return np.asarray((a.view(size) != b.view(size)).any(axis=(1, 3)))
 
 
-def _misplaced(rows: Array, moved: Array, must: Reach, may: Reach) -> str | None:
+def _oracle_moves_entry(
+    context: Context, script: Script, changed: Script, role: str, layer: int, row: int
+) -> bool:
+    """Does the oracle move that entry by more than two naive ports may be apart?"""
+    exported = context.oracle.record.exported
+    one, other = (exported(in_dtype(s, "float64")).roles[role] for s in (script, changed))
+    narrow = exported(in_dtype(script, naive_dtype(context.dtype))).roles[role]
+    for name in ("keys", "values"):
+        a, b, n = (getattr(entries, name)[layer] for entries in (one, other, narrow))
+        if np.abs(a[:, row] - b[:, row]).max() > 2 * budget(a, [n], context.dtype).max:
+            return True
+    return False
+
+
+def _misplaced(
+    rows: Array, moved: Array, must: Reach, may: Reach, felt: Callable[[int, int], bool]
+) -> str | None:
+    """The first entry that moved and must not, or did not and must: what ``felt`` says is more
+    than rounding."""
     index = {(r.unit, r.segment, r.slot): i for i, r in enumerate(may.rows)}
     for j, (unit, segment, modality, slot, *_) in enumerate(rows.tolist()):
         i = index.get((unit, segment, slot))
@@ -242,7 +262,7 @@ def _misplaced(rows: Array, moved: Array, must: Reach, may: Reach) -> str | None
         for layer, bit in enumerate(moved[:, j]):
             if bit and not may.entries[layer, i]:
                 return f"layer {layer} of {token} moved"
-            if not bit and must.entries[layer, i]:
+            if not bit and must.entries[layer, i] and felt(layer, j):
                 return f"layer {layer} of {token} did not move"
     return None
 
