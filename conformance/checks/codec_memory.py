@@ -153,7 +153,9 @@ def _with(x: Array, index: int, value: float) -> Array:
     return changed
 
 
-BAD: Final[dict[str, Callable[[CodecRequest, Array], tuple[CodecRequest, Array]]]] = {
+Damage = Callable[[CodecRequest, Array], tuple[CodecRequest, Array]]
+
+BAD: Final[dict[str, Damage]] = {
     "nan": lambda r, x: (r, _with(x, 7, np.nan)),
     "nan-at-the-end": lambda r, x: (r, _with(x, -1, np.nan)),
     "infinity": lambda r, x: (r, _with(x, 7, np.inf)),
@@ -165,7 +167,7 @@ BAD: Final[dict[str, Callable[[CodecRequest, Array], tuple[CodecRequest, Array]]
     "plan-too-long": lambda r, x: (_replanned(r, (1, 2)), x),
     "unknown-preset": lambda r, x: (_of_preset(r, "no-such-preset"), x),
 }
-WIDE: Final = {
+WIDE: Final[dict[str, Damage]] = {
     "a-channel-more": lambda r, x: (r, np.concatenate((x, x[:, :1]), axis=1)),
 }
 """For data that have channels."""

@@ -37,7 +37,7 @@ def honest(context: Context) -> Iterator[Case]:
 def _unknown(context: Context) -> str | None:
     stranger = context.unknown_feature
     # Also under the name of something that exists, with more behind it.
-    for feature in (stranger, *(f"{known}-{stranger}" for known in context.hello.features[:1])):
+    for feature in (stranger, f"session-{stranger}"):
         if context.port.supports(feature) or feature in context.hello.features:
             return f"claims to support {feature}, which does not exist"
     return None

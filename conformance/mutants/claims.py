@@ -145,9 +145,8 @@ class AfterRefusal(ReferencePort):
         except WanStreamerError:
             self._refused = True
             raise
-        y = y + y.dtype.type(0.01 * self._refused)
-        self._refused = False
-        return y
+        rubbish, self._refused = 0.01 * self._refused, False
+        return np.asarray(y + y.dtype.type(rubbish))
 
 
 class EndUnchecked(ReferencePort):
