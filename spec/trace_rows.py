@@ -83,9 +83,9 @@ def _row_blocks(stream: TextBlocks) -> Iterator[Iterable[Row]]:
 
 def _fast(text: str, lines: int, known: dict[str, Detail]) -> Iterable[Row] | None:
     """Rows of a block of lines in the writer's form; None if any is in another."""
-    # Column after column, without a tuple a line; between two lines there is a line feed only.
+    # Column after column, without a tuple a line. As many matches as lines are all whole lines.
     found = _LINE.split(text)
-    if len(found) != COLUMNS * lines + 1 or not lines or set(found[COLUMNS::COLUMNS]) != {"\n"}:
+    if len(found) != COLUMNS * lines + 1 or not lines:
         return None
     causes, details, durs, ids, processes, numbers, kinds, sessions, starts, units = (
         found[column::COLUMNS] for column in range(1, COLUMNS)
