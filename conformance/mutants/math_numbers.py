@@ -27,6 +27,7 @@ from reference.backbone import Backbone, Layer
 from reference.model import WanStreamer
 from reference.per_modality import each
 from reference.swiglu import SwiGLU
+from reference.token_table import TokenTable
 from reference.units import Latents
 
 ANGLES = rotary.angles
@@ -77,6 +78,17 @@ def position_in_float32(table: Any, backbone: Any) -> Tensor:
 
 def turned_back(x: Tensor, theta: Tensor) -> Tensor:
     return ROTATE(x, -theta)
+
+
+def positions_wrapped(table: Any, backbone: Any) -> Tensor:
+    """Positions pass through 32 bits."""
+    cells = table.cells.to(torch.int32).to(torch.int64)
+    return ANGLES(TokenTable(cells, table.tau), backbone)
+
+
+def lone_key_halved(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """A query with one key in all shares its weight with one that is not there."""
+    return ATTEND(q, k, v, mask) / (2 if k.shape[1] == 1 else 1)
 
 
 ROTATE = rotary.rotate
@@ -225,6 +237,10 @@ MUTANTS: Final = (
           (rotary, "angles", angle_in_float32)),
     wrong("rope-position-float32", "WS-POSITIONS-5", "positions past 2^24 lose their last bit",
           (rotary, "angles", position_in_float32)),
+    wrong("positions-in-32-bits", "WS-POSITIONS-5", "positions wrap at 2^31",
+          (rotary, "angles", positions_wrapped)),
+    wrong("lone-key-halved", "WS-BACKBONE-4", "one key in all has half the weight",
+          (attention, "attend", lone_key_halved)),
     wrong("rope-turned-back", "WS-POSITIONS-6", "rotation in the other direction",
           (rotary, "rotate", turned_back)),
     wrong("softmax-scale", "WS-BACKBONE-4", "scores are one percent too large",
