@@ -40,10 +40,10 @@ BARE: Final = "tiny-bare"
 Field = Literal["audio", "video", "text", "agent_text", "noise_audio", "noise_video"]
 
 
-Signal = Literal["drawn", "zero", "constant", "loud", "lowest", "square", "whisper", "huge"]
+Signal = Literal["drawn", "zero", "constant", "loud", "lowest", "square", "whisper", "huge", "held"]
 """What fills an array: uniform numbers, nothing, one value, or numbers at full scale. Sound and
-pictures may also be -1 everywhere (a black frame), nothing but -1 and 1, or at most 2^-14; noise
-may be many times what it is drawn from."""
+pictures may also be -1 everywhere (a black frame), nothing but -1 and 1, or at most 2^-14, or
+the first frame may be held; noise may be many times what it is drawn from."""
 
 LEVEL: Final = {"zero": 0.0, "constant": 0.25, "lowest": -1.0}
 LOUDER: Final = {"loud": 3.0, "huge": 16.0}
@@ -111,6 +111,8 @@ def unit_of(request: OpenRequest, k: int, content: Content) -> UnitInput:
         if signal in LEVEL:
             return cast(np.full(shape, LEVEL[signal]))
         drawn = arrays.uniform(f"conformance/{content.seed}/{name}/{k}", shape)
+        if signal == "held":
+            return cast(np.repeat(gain * drawn[:1], len(drawn), axis=0))
         if signal == "square":
             return cast(np.sign(drawn))
         return cast(drawn * {"loud": 1.0, "whisper": 2.0**-14}.get(signal, gain))

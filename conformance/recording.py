@@ -78,7 +78,7 @@ class Recorder:
     def offline(self, script: Script) -> Recording:
         if "offline" not in self._features:
             raise Unsupported("offline")
-        return _complete(self.port.offline(script.open, script.units), script)
+        return _complete([*map(copied, self.port.offline(script.open, script.units))], script)
 
     def stream(self, script: Script, before_end: Callable[[str], None] | None = None) -> Recording:
         session = self.port.open(script.open)
@@ -95,13 +95,15 @@ class Recorder:
 
 
 def copied(output: UnitOutput) -> UnitOutput:
-    """Own arrays, so that a port that reuses its buffers cannot change a recording."""
+    """Own arrays, so that a port that reuses its buffers cannot change a recording, and plain ids,
+    whatever kind of integers they came as."""
 
     def copy(array: Array | None) -> Array | None:
         return None if array is None else array.copy()
 
     return attrs.evolve(
         output,
+        text=tuple(int(token) for token in output.text),
         logits=output.logits.copy(),
         audio_latents=copy(output.audio_latents),
         video_latents=copy(output.video_latents),

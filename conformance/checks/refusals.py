@@ -49,6 +49,9 @@ BAD_UNITS: Final[dict[str, Spoil]] = {
     "transposed-video": lambda u: attrs.evolve(u, video=_of(u.video).swapaxes(2, 3)),
     "channels-last-video": lambda u: attrs.evolve(u, video=np.moveaxis(_of(u.video), 1, 3)),
     "three-frames": lambda u: attrs.evolve(u, video=_of(u.video)[:3]),
+    "five-frames": lambda u: attrs.evolve(
+        u, video=np.concatenate((_of(u.video), _of(u.video)[:1]))
+    ),
     "a-batch-of-one": lambda u: attrs.evolve(u, audio=_of(u.audio)[None]),
     "nan-audio": lambda u: attrs.evolve(u, audio=_one(u.audio, np.nan)),
     "infinite-audio": lambda u: attrs.evolve(u, audio=_one(u.audio, -np.inf)),
@@ -56,6 +59,7 @@ BAD_UNITS: Final[dict[str, Spoil]] = {
     "infinite-video": lambda u: attrs.evolve(u, video=_one(u.video, np.inf)),
     "nan-noise": lambda u: attrs.evolve(u, noise_video=_one(u.noise_video, np.nan)),
     "infinite-noise": lambda u: attrs.evolve(u, noise_audio=_one(u.noise_audio, np.inf)),
+    "infinite-video-noise": lambda u: attrs.evolve(u, noise_video=_one(u.noise_video, np.inf)),
     "missing-audio": lambda u: attrs.evolve(u, audio=None),
     "missing-video": lambda u: attrs.evolve(u, video=None),
     "missing-noise": lambda u: attrs.evolve(u, noise_audio=None),
@@ -72,6 +76,7 @@ BAD_UNITS: Final[dict[str, Spoil]] = {
     "short-agent-text": lambda u: attrs.evolve(u, agent_text=_of(u.agent_text)[:-1]),
     "long-agent-text": lambda u: attrs.evolve(u, agent_text=(*_of(u.agent_text), 65)),
     "unit-skipped": lambda u: attrs.evolve(u, unit=u.unit + 1),
+    "unit-before-the-first": lambda u: attrs.evolve(u, unit=-1),
     "unit-again": lambda u: attrs.evolve(u, unit=u.unit - 1),
 }
 

@@ -197,7 +197,10 @@ def inputs(context: Context) -> Iterator[Case]:
             {"audio": "lowest", "video": "whisper", "text": (98, 98)},
             {"audio": "whisper", "video": "lowest", "noise": "huge"},
             {"text": (98, 98)},
-            {"noise": "lowest"},
+            # Blanks, line ends and bytes of no text are ids like others.
+            {"noise": "lowest", "text": (32, 10)},
+            {"text": (9, 255), "agent_text": (32, 32)},
+            {"text": (13, 32), "video": "held"},
             {},
         ],
     }
