@@ -25,6 +25,9 @@ def by_library(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 def by_einsum(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Grouped heads without repeated keys; scores scaled before the product."""
+    if not k.shape[1]:
+        # A pass without a token: there is no largest score to take away.
+        return torch.zeros_like(q)
     # Not -1 for the groups: a pass may have no queries at all.
     groups = q.shape[0] // k.shape[0]
     grouped = (q / math.sqrt(q.shape[-1])).reshape(k.shape[0], groups, *q.shape[1:])
