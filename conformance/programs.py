@@ -173,8 +173,7 @@ def _off(context: Context, life: Life, wider: float) -> str | None:
         whole, *wholes = (_all(r, tensor) for r in (truth.outputs, *truth.naive))
         # A few units are a small sample of rounding errors: the whole session's may be larger.
         allowed = _larger(budget(expected, naive, dtype), budget(whole, wholes, dtype))
-        allowed = Budget(rms=wider * allowed.rms, max=wider * allowed.max)
-        reason = exceeds(actual, expected, allowed, tensor, dtype)
+        reason = exceeds(actual, expected, allowed.wider(wider), tensor, dtype)
         if reason is not None:
             return f"units {units}, {tensor} [unit, ...] {reason}"
     return None

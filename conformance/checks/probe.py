@@ -18,7 +18,7 @@ from conformance.probing import Points, points_after
 from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
 from conformance.reporting.pairing import all_same, settled
-from conformance.tolerance import budget, exceeds
+from conformance.tolerance import MANY, budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 UNITS: Final = 3
@@ -83,7 +83,7 @@ def _numbers(context: Context, script: Script) -> str | None:
             continue
         if found[name].shape != expected.shape:
             return f"{name} has shape {list(found[name].shape)}, not {list(expected.shape)}"
-        allowed = budget(expected, [naive[name]], dtype)
+        allowed = budget(expected, [naive[name]], dtype).wider(MANY)
         reason = exceeds(found[name], expected, allowed, name, dtype)
         if reason is not None:
             return f"unit {script.units[-1].unit}, {name} {reason}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
 
 from conformance.case import Case, Check, Context
 from conformance.files.kept import keep
@@ -12,10 +11,7 @@ from conformance.guard import PortFault
 from conformance.programs import Step, as_the_oracle, play
 from conformance.protocol import Refusal
 from conformance.random_programs import draws, smallest_failure, to_json
-
-WIDER: Final = 4.0
-"""The worst of many sessions, some of a single unit: sums added term after term had 1.35 times the
-budget of one session there. State that leaks is off by thousands of it (WS-CONFORMANCE-9)."""
+from conformance.tolerance import MANY
 
 
 def programs(context: Context) -> Iterator[Case]:
@@ -27,7 +23,7 @@ def programs(context: Context) -> Iterator[Case]:
 def _programs(context: Context) -> str | None:
     def judge(program: list[Step]) -> str | None:
         try:
-            return as_the_oracle(context, play(context.port, program), WIDER)
+            return as_the_oracle(context, play(context.port, program), MANY)
         except (PortFault, Refusal) as fault:
             return f"{type(fault).__name__}: {fault}"
 
