@@ -16,7 +16,7 @@ from conformance.tolerance import MANY
 
 def programs(context: Context) -> Iterator[Case]:
     """Steps with any contents, resets, moves and new beginnings of up to two sessions, always
-    the same ones (WS-SESSION-3, WS-STREAMING-2, WS-CONFORMANCE-17)."""
+    the same ones (WS-SESSION-3, WS-CONFORMANCE-17)."""
     yield Case(name="programs", judge=partial(_programs, context))
 
 
@@ -39,7 +39,7 @@ def _programs(context: Context) -> str | None:
 CHECKS = (
     Check(
         id="session/random",
-        clauses=("WS-SESSION-3", "WS-STREAMING-2", "WS-CONFORMANCE-17"),
+        clauses=("WS-SESSION-3", "WS-CONFORMANCE-17"),
         profile="session",
         tolerance="C",
         cases=programs,

@@ -92,7 +92,11 @@ def text(context: Context) -> Iterator[Case]:
         "after-eos": _silent(context),
     }
     for case, script in free.items():
-        yield Case(name=case, judge=partial(_greedy, context, script))
+        yield Case(
+            name=case,
+            clauses=("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7"),
+            judge=partial(_greedy, context, script),
+        )
         yield Case(name=f"{case}-is-fed-back", judge=partial(_fed_back, context, script))
     yield Case(name="eos", clauses=("WS-TEXT-6",), judge=partial(_falls_silent, context))
     for name, prompt in TO_BE_SAID.items():
