@@ -33,6 +33,11 @@ SELECTION: Final = Selection(
         "exchange/thinker:*",
         "session/modalities:text-only",
         "session/modalities:voice-only",
+        "identity/sessions:text-only",
+        "identity/refused:nan-voice",
+        "prefill/refused:picture-cut",
+        "sampling/words:warm",
+        "sampling/words:nucleus",
     ),
 )
 """Every profile, and no video of a whole session: a megabyte each."""

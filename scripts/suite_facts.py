@@ -85,15 +85,20 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
 
 
 def outdated() -> tuple[Check, ...]:
-    """Checks that are new, or whose floors were counted on another number of cases."""
+    """Checks that are new, or whose floors were counted on other cases."""
     oracle = Oracle(resolve(runner.ORACLE))
     plan = runner.plan(resolve(LEAST[0]), oracle, tuple(CHECKS.values()), None, None)
-    made = Counter(check.id for check, _ in plan.todo)
+    made: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
+    for check, case in plan.todo:
+        made[check.id].update((ALL_CLAUSES, *(case.clauses or check.clauses)))
     known = facts()
     return tuple(
         check
         for check in CHECKS.values()
-        if check.id not in known or known[check.id].made != made[check.id]
+        if check.id not in known
+        or known[check.id].made != made[check.id][ALL_CLAUSES]
+        # Cases that say otherwise what they are about.
+        or any(floor > made[check.id][c] for c, floor in known[check.id].floors.items())
     )
 
 

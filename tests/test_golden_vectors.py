@@ -20,7 +20,9 @@ def test_ws_vectors_3_the_golden_vectors_are_as_they_were_written() -> None:
     assert manifest.fixture_version == FIXTURE_VERSION
     assert manifest.budgets
     topics = {case.split("/")[0] for case in manifest.cases}
-    assert topics == {"port", "math", "codec", "exchange", "session"}
+    assert topics == {
+        "port", "math", "codec", "exchange", "session", "identity", "prefill", "sampling"
+    }  # fmt: skip
 
 
 def test_ws_vectors_4_the_golden_vectors_say_where_they_come_from() -> None:
