@@ -181,7 +181,7 @@ def test_one_case_is_judged_alone_by_its_id_or_by_a_pattern() -> None:
 
     assert ids("x/y:1") == [("x/y:1", "fail")]
     assert ids("x/*:2") == [("x/y:2", "pass")]
-    with pytest.raises(ConfigError, match="case: got .x/z.; allowed: the id of a case"):
+    with pytest.raises(ConfigError, match=r"case: got .x/z.; allowed: the id of a case"):
         ids("x/z")
 
 
