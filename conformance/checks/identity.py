@@ -116,11 +116,10 @@ def _offline(context: Context) -> str | None:
 def entries(context: Context) -> Iterator[Case]:
     """What both caches hold of P: its rows, and the keys and values of the clean tokens
     (WS-PREFILL-1, WS-PREFILL-2, WS-PREFILL-4)."""
-    for name, options in {
-        "both": {"units": 3},
-        "other-preset": {"preset": "tiny", "units": 2},
+    for name, script in {
+        "both": partial(script_of, context, units=3),
+        "other-preset": partial(script_of, context, preset="tiny", units=2),
     }.items():
-        script = partial(script_of, context, **options)  # type: ignore[arg-type]
         yield Case(name=f"{name}-rows", judge=partial(_entries, context, script, None))
         for array in ("keys", "values"):
             yield Case(name=f"{name}-{array}", judge=partial(_entries, context, script, array))

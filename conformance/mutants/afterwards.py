@@ -3,6 +3,7 @@ or a caller that reuses its arrays."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -37,8 +38,9 @@ def hoarse(state: ThinkerState) -> ThinkerState:
 class Refuses(ReferencePort):
     """A port that has to say something about what it refused."""
 
+    @abstractmethod
     def refused(self, session_id: str) -> None:
-        raise NotImplementedError
+        """What goes wrong once a unit was refused."""
 
     def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
         try:
@@ -83,8 +85,9 @@ class RefusalHitsOthers(Refuses):
 class Lenient(ReferencePort):
     """A port that mends what it should refuse."""
 
+    @abstractmethod
     def mended(self, opened: Opened, unit: UnitInput) -> UnitInput:
-        raise NotImplementedError
+        """What is taken for ``unit``."""
 
     def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
         return super().step(session_id, self.mended(self.opened(session_id), unit))
