@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -198,15 +198,21 @@ def _goes_on(context: Context) -> str | None:
 
 def _goes_on_after(context: Context, script: Script, spoil: Spoil) -> str | None:
     """One bad unit before the first and before the second unit."""
-    script = attrs.evolve(script, units=script.units[:2])
+    return undisturbed(context, attrs.evolve(script, units=script.units[:2]), (spoil,))
+
+
+def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> str | None:
+    """A session in which bad units are refused before each unit is as one without (class A)."""
+    bad = tuple(spoils)
 
     def spoiled() -> Recording:
         session = context.port.open(script.open)
         outputs: list[UnitOutput] = []
         try:
             for unit in script.units:
-                with suppress(Refusal):
-                    context.port.step(session, spoil(unit))
+                for spoil in bad:
+                    with suppress(Refusal):
+                        context.port.step(session, spoil(unit))
                 outputs += map(copied, context.port.step(session, unit))
             outputs += map(copied, context.port.finish(session))
         finally:
@@ -216,7 +222,7 @@ def _goes_on_after(context: Context, script: Script, spoil: Spoil) -> str | None
     def judge(a: Recording, b: Recording) -> str | None:
         if len(a) != len(b):
             return f"after refusals {len(b)} units were answered, not {len(a)}"
-        reason = same(a, b, range(len(a)))
+        reason = all_same(a, b)
         return reason and f"after refusals: {reason}"
 
     return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)

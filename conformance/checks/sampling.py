@@ -7,7 +7,6 @@ accuses nobody; the logits are held to the oracle's, which says the same words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -16,11 +15,12 @@ import numpy as np
 
 from conformance.case import Case, Check, Context
 from conformance.checks.isolation import TEXT
+from conformance.checks.refusals import undisturbed
 from conformance.closeness import judge_all_close
 from conformance.formulas.text import chosen
 from conformance.inputs import BARE, Content, in_dtype, script_of, sealed, with_text_of
 from conformance.protocol import OpenRequest, Refusal, SamplingInput, UnitInput, UnitOutput
-from conformance.recording import TENSORS, Recording, Script, copied
+from conformance.recording import TENSORS, Recording, Script
 from conformance.relations import close, same
 from conformance.reporting.pairing import all_same, compared, settled
 from conformance.sure_words import range_of
@@ -314,29 +314,12 @@ def _numbers_refused(context: Context, spoil: Callable[[Any], Any]) -> str | Non
 
 def _goes_on(context: Context) -> str | None:
     context.need("sampling")
-    script = sampled(context, WARM)
 
-    def spoiled() -> Recording:
-        session = context.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit in script.units:
-                for spoil in BAD_NUMBERS.values():
-                    with suppress(Refusal):
-                        context.port.step(session, attrs.evolve(unit, uniform=spoil(unit.uniform)))
-                outputs += map(copied, context.port.step(session, unit))
-            outputs += map(copied, context.port.finish(session))
-        finally:
-            context.port.close(session)
-        return tuple(outputs)
+    def spoiled(unit: UnitInput, spoil: Callable[[Any], Any]) -> UnitInput:
+        return attrs.evolve(unit, uniform=spoil(unit.uniform))
 
-    def judge(a: Recording, b: Recording) -> str | None:
-        if len(a) != len(b):
-            return f"after refusals {len(b)} units were answered, not {len(a)}"
-        reason = all_same(a, b)
-        return reason and f"after refusals: {reason}"
-
-    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)
+    bad = (partial(spoiled, spoil=spoil) for spoil in BAD_NUMBERS.values())
+    return undisturbed(context, sampled(context, WARM), bad)
 
 
 CHECKS = (
