@@ -7,6 +7,7 @@ then answered "unsupported" would cost them too, and nobody would see it; so eac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -122,7 +123,7 @@ def _does_dtype(context: Context, dtype: DType) -> str | None:
     """In one of the commands that the port has, at least."""
     features = context.hello.features
     acts: Mapping[str, Callable[[], object]] = {
-        "math": lambda: _ask(context, *_first("math", dtype, per_dtype=True)),
+        "math": lambda: _some_formula(context, dtype),
         "codec": lambda: _run(context, "audio_encoder", dtype),
         "session": lambda: _in_session(context, dtype, lambda _: None),
     }
@@ -136,15 +137,28 @@ def _does_dtype(context: Context, dtype: DType) -> str | None:
     return f"hello names {dtype}, and no command does it"
 
 
-def _first(feature: str, dtype: DType, per_dtype: bool = False) -> tuple[Op, Question, DType]:
+def _first(feature: str, dtype: DType) -> tuple[Op, Question, DType]:
     """The first good question about a formula of this feature."""
-    return next(
-        (op, question, dtype)
-        for op in OPS.values()
-        if op.feature == feature and (op.per_dtype or not per_dtype)
-        for _, question in questions(op, (dtype,))
-        if not question.refused
-    )
+    return next(_good(feature, dtype))
+
+
+def _good(feature: str, dtype: DType) -> Iterator[tuple[Op, Question, DType]]:
+    """One good question about each formula of this feature."""
+    for op in OPS.values():
+        asked = (q for _, q in questions(op, (dtype,)) if not q.refused)
+        question = next(asked, None)
+        if op.feature == feature and question is not None:
+            yield op, question, dtype
+
+
+def _some_formula(context: Context, dtype: DType) -> None:
+    """Raise `Unsupported` unless one formula is answered in ``dtype``: a port may have few yet."""
+    for op, question, _ in _good("math", dtype):
+        if op.per_dtype:
+            with suppress(Unsupported):
+                _ask(context, op, question, dtype)
+                return
+    raise Unsupported(dtype)
 
 
 def _ask(context: Context, op: Op, question: Question, dtype: DType) -> Mapping[str, Array]:
@@ -164,13 +178,15 @@ def _repeats(context: Context, command: str, judge: Callable[[Context], str | No
 
 
 def _math_repeats(context: Context) -> str | None:
-    """The first question about every formula that the port has."""
-    for op in OPS.values():
-        asked = (q for _, q in questions(op, (context.dtype,)) if not q.refused)
-        question = next(asked, None)
-        if op.feature in context.hello.features and question is not None:
-            answers = [_ask(context, op, question, context.dtype) for _ in range(ASKED)]
-            for name in answers[0]:
+    """The first question about every formula that the port has; the profile asks for the others."""
+    for feature in ("math", "midpoint", "media"):
+        if feature not in context.hello.features:
+            continue
+        for op, question, dtype in _good(feature, context.dtype):
+            answers: list[Mapping[str, Array]] = []
+            with suppress(Unsupported):
+                answers = [_ask(context, op, question, dtype) for _ in range(ASKED)]
+            for name in answers[0] if answers else ():
                 reason = _alike([answer[name] for answer in answers])
                 if reason is not None:
                     return f"claims to be deterministic: {op.name}, {name} {reason}"
@@ -179,7 +195,10 @@ def _math_repeats(context: Context) -> str | None:
 
 def _codec_repeats(context: Context) -> str | None:
     for part in PARTS:
-        reason = _alike([_run(context, part, context.dtype).copy() for _ in range(ASKED)])
+        runs: list[Array] = []
+        with suppress(Unsupported):
+            runs = [_run(context, part, context.dtype).copy() for _ in range(ASKED)]
+        reason = _alike(runs) if runs else None
         if reason is not None:
             return f"claims to be deterministic: {part} {reason}"
     return None
