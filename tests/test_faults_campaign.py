@@ -96,3 +96,11 @@ def test_bad_words_to_the_command(arguments: list[str], said: str) -> None:
     assert isinstance(error, WanStreamerError)
     assert said in str(error)
     assert "\n" not in str(error)
+
+
+def test_ws_faults_6_a_late_open_is_not_made_right_by_tampering() -> None:
+    """A run in which an `Open` for one beginning of the performer came late, after the next one,
+    with that one's number: nobody could have told it from a right one."""
+    result = campaign_runs.run_one(1, 3746, RATES, campaign.machines_named(None))
+    assert result.marks["tamper"]
+    assert not result.violations, result.first

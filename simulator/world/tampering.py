@@ -24,7 +24,7 @@ from spec.exchange_message import (
 from spec.exchange_terms import DTYPE_BYTES, Terms, latents_bytes
 
 FAR: Final = 1 << 20
-"""Units beyond anything that a session can be at."""
+"""Units, or beginnings of a performer, beyond anything that a session can be at."""
 
 OTHER_DIGEST: Final = 3
 """The variant (modulo 4) that puts in another digest of a slice or of latents."""
@@ -62,7 +62,8 @@ def tampered(message: Message, variant: int) -> Message | None:
 
 def _open(message: Open, variant: int) -> Open:
     if variant % 2:
-        return attrs.evolve(message, incarnation=message.incarnation + 1)
+        # Not the next one: a late message for the one before would be right for it.
+        return attrs.evolve(message, incarnation=message.incarnation + FAR)
     terms = attrs.evolve(message.terms, prefill_tokens=message.terms.prefill_tokens + 1)
     return attrs.evolve(message, terms=terms)
 
