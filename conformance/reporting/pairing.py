@@ -21,7 +21,7 @@ from conformance.tolerance import same_bits
 
 T = TypeVar("T")
 
-REPEATS: Final = 8
+REPEATS: Final = 24
 """Runs in which a port that says it does not repeat itself may show that it does not."""
 
 
