@@ -70,4 +70,26 @@ class Check:
     cases: Callable[[Context], Iterable[Case]]
 
 
-__all__ = ["Case", "Check", "Context", "Inconclusive", "Tolerance"]
+def family(
+    prefix: str, profile: Profile
+) -> Callable[[str, tuple[str, ...], Tolerance, Callable[[Context], Iterable[Case]]], Check]:
+    """How the checks of one topic are made: stem of the id, clauses, tolerance class, cases."""
+
+    def check(
+        stem: str,
+        clauses: tuple[str, ...],
+        tolerance: Tolerance,
+        cases: Callable[[Context], Iterable[Case]],
+    ) -> Check:
+        return Check(
+            id=f"{prefix}/{stem}",
+            clauses=clauses,
+            profile=profile,
+            tolerance=tolerance,
+            cases=cases,
+        )
+
+    return check
+
+
+__all__ = ["Case", "Check", "Context", "Inconclusive", "Tolerance", "family"]

@@ -218,14 +218,16 @@ def work(task: Task, pipe: Connection) -> None:
     except Exception:  # noqa: BLE001 - the first process has one, and goes on alone
         return
     try:
-        _judge_all(task, pipe, port)
+        with suppress(KeyboardInterrupt):
+            _judge_all(task, pipe, port)
     finally:
         if isinstance(port, StdioPort):
             port.stop(task.report_dir, LOG)
 
 
 def _leave(*_: object) -> None:
-    raise SystemExit(0)
+    # Not `SystemExit`, which in the middle of a case would be the port's.
+    raise KeyboardInterrupt
 
 
 def _judge_all(task: Task, pipe: Connection, port: Port) -> None:

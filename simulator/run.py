@@ -81,11 +81,8 @@ def run(scenario: Scenario, trace: TextIO, rates: Rates | None = None) -> Run:
         FaultError: more sessions than faults reach.
     """
     wanted = checked_rates(scenario, rates)
-    schedule = faults.draw(
-        random.Random(scenario.seed), wanted, units=scenario.units, sessions=scenario.sessions
-    )
     watch = Watch(trace)
-    report = run_world(Setup(scenario=scenario, faults=schedule), watch)
+    report = run_world(setup_with(scenario, wanted), watch)
     violations = violations_of(report, trace)
     if wanted or scenario.policy != "none":
         return disturbed(scenario, watch, report, violations)
@@ -103,6 +100,13 @@ def checked_rates(scenario: Scenario, rates: Rates | None) -> Rates:
         allowed = f"at most {faults.MAX_SESSIONS} with faults"
         raise faults.FaultError("sessions", scenario.sessions, allowed)
     return wanted
+
+
+def setup_with(scenario: Scenario, rates: Rates) -> Setup:
+    """The scenario with faults drawn from its seed, so many a unit of each kind (WS-FAULTS-2)."""
+    rng = random.Random(scenario.seed)
+    drawn = faults.draw(rng, rates, units=scenario.units, sessions=scenario.sessions)
+    return Setup(scenario=scenario, faults=drawn)
 
 
 def violations_of(report: WorldReport, trace: TextIO) -> int:

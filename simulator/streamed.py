@@ -6,21 +6,19 @@ critical path, pictures) is left out. Source: CHOICE (WS-SIMULATION-13).
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping
 from typing import TextIO
 
 import numpy as np
 
-from simulator import faults
 from simulator.prediction import binding, predicted_cycle_ns
-from simulator.run import Rates, checked_rates, violations_of
+from simulator.run import Rates, checked_rates, setup_with, violations_of
 from simulator.scenario import Scenario
 from simulator.spool import Spool
 from simulator.summary import MS, Percentiles, Summary
 from simulator.unit_watch import UnitMoments, UnitWatch
-from simulator.world.run import Setup, run_world
+from simulator.world.run import run_world
 from spec import latency
 from spec.trace import TextOut
 
@@ -57,9 +55,6 @@ def run_streamed(scenario: Scenario, trace: TextIO, rates: Rates | None = None) 
         FaultError: more sessions than faults reach.
     """
     wanted = checked_rates(scenario, rates)
-    schedule = faults.draw(
-        random.Random(scenario.seed), wanted, units=scenario.units, sessions=scenario.sessions
-    )
     with Spool(4) as spool:
         watch = SpoolWatch(
             trace,
@@ -67,7 +62,7 @@ def run_streamed(scenario: Scenario, trace: TextIO, rates: Rates | None = None) 
             by_slices=not wanted and scenario.policy == "none",
             deadline_ns=scenario.slo.deadline_ns,
         )
-        report = run_world(Setup(scenario=scenario, faults=schedule), watch)
+        report = run_world(setup_with(scenario, wanted), watch)
         return Summary(
             units=scenario.units,
             cycle_ms=cycle_ns(spool, watch.units) / MS,

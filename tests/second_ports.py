@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 
 import attrs
@@ -12,6 +13,7 @@ from conformance.ports.reference import ReferencePort
 from conformance.protocol import Hello, Json
 
 EXIT = 7
+FOR_EVER_S = 3600.0
 
 
 def second() -> bool:
@@ -40,3 +42,12 @@ def absent() -> ReferencePort:
     if second():
         raise OSError("the device is in use")
     return ReferencePort()
+
+
+class Sleeping(ReferencePort):
+    """Never answers a question about the KV exchange."""
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        if second():
+            time.sleep(FOR_EVER_S)
+        return super().exchange(script)

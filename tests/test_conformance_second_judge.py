@@ -12,12 +12,19 @@ import pytest
 from port_judging import oracle
 
 from conformance import runner
-from conformance.case import Case
 from conformance.checks.registry import CHECKS
 from conformance.judging import Plan, id_of, plan
-from conformance.reporting.events import CaseJudged, CaseStarted
+from conformance.reporting.events import (
+    CaseJudged,
+    CaseStarted,
+    Event,
+    RunEnded,
+    port_introduced,
+    run_started,
+)
+from conformance.reporting.report import Report
 from conformance.resolve import resolve
-from conformance.second_judge import Step, Task, fingerprint, shared, side_by_side
+from conformance.second_judge import SecondJudge, Step, Task, fingerprint, shared, side_by_side
 from conformance.verdicts import CaseResult, Verdict
 
 CHOSEN = ("port/honest", "codec/geometry", "exchange/exactly-once", "exchange/thinker")
@@ -40,9 +47,8 @@ def planned_for(port: str, waiting: bool = True) -> Plan:
     return attrs.evolve(planned, todo=todo)
 
 
-def steps_of(port: str) -> list[Step]:
-    planned = planned_for(port)
-    task = Task(
+def task_for(port: str, planned: Plan) -> Task:
+    return Task(
         port=port,
         checks=CHOSEN,
         profile=None,
@@ -53,7 +59,11 @@ def steps_of(port: str) -> list[Step]:
         kept=None,
         report_dir=None,
     )
-    return list(side_by_side(planned, task))
+
+
+def steps_of(port: str) -> list[Step]:
+    planned = planned_for(port)
+    return list(side_by_side(planned, task_for(port, planned)))
 
 
 def judged(steps: list[Step]) -> dict[str, CaseResult]:
@@ -102,20 +112,21 @@ def test_ws_conformance_23_a_port_that_is_there_once_is_judged_here(port: str) -
 
 
 def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
-    planned = planned_for("reference")
-    (owner, first), *others = planned.todo
+    """In the middle of a case that never ends, and without being killed: its port is let go."""
+    planned = planned_for("second_ports:Sleeping")
+    second = SecondJudge(task_for("second_ports:Sleeping", planned), shared(planned))
 
-    def interrupted() -> str | None:
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with second:
+            deadline = time.monotonic() + LONGEST_S
+            while not any(isinstance(step, CaseStarted) for step in second.arrived()):
+                assert time.monotonic() < deadline, "the second process has begun no case"
+                time.sleep(0.01)
+            raise KeyboardInterrupt
 
-    broken = Case(name=first.name, judge=interrupted)
-    planned = attrs.evolve(planned, todo=((owner, broken), *others))
-    task = Task(
-        port="reference", checks=CHOSEN, profile=None, clause=None, only=None, oracle="reference",
-        agreed=fingerprint(planned), kept=None, report_dir=None,
-    )  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
-        list(side_by_side(planned, task))
+        interrupted()
+    assert second.end() == "exit 0"
     assert not multiprocessing.active_children()
 
 
@@ -126,15 +137,30 @@ def test_ws_conformance_23_what_is_judged_by_the_clock_is_judged_alone() -> None
 
 
 def test_ws_conformance_23_a_report_is_in_the_order_of_the_plan() -> None:
-    def run(jobs: int) -> list[str]:
-        report = runner.run(
-            resolve("reference"),
-            oracle(),
-            "reference",
-            [CHECKS[check] for check in CHOSEN],
-            jobs=jobs,
-        )
-        assert report.exit_status == 0
-        return [case.id for case in report.cases]
+    """However the events came; the cases of a check in the order in which they were judged."""
+    events: list[Event] = [
+        run_started("some", None, None),
+        port_introduced(resolve("reference").hello(), ("x/first", "x/second"), 3),
+        *(
+            CaseJudged(result=CaseResult(id=case, clause="WS-CLOCK-1", verdict=Verdict.PASS))
+            for case in ("x/second:b", "x/first:z", "x/second:a")
+        ),
+        RunEnded(verdict=Verdict.PASS, counts={}, exit=0),
+    ]
+    assert [case.id for case in Report.of(events).cases] == [
+        "x/first:z",
+        "x/second:b",
+        "x/second:a",
+    ]
 
-    assert run(2) == run(1)
+
+def test_ws_conformance_23_a_run_that_is_cut_off_names_both_cases() -> None:
+    events: list[Event] = [
+        run_started("some", None, None),
+        CaseStarted(id="x/first:z"),
+        CaseStarted(id="x/second:b"),
+        CaseStarted(id="x/third:c"),
+        CaseJudged(result=CaseResult(id="x/second:b", clause="", verdict=Verdict.PASS)),
+    ]
+    (reason,) = Report.of(events).reasons
+    assert "in x/first:z and in x/third:c, after 1 cases" in reason

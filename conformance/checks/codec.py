@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from conformance import arrays
-from conformance.case import Case, Check, Context, Tolerance
+from conformance.case import Case, Context, family
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.reporting.pairing import settled
@@ -250,16 +250,7 @@ CHUNKED: Final = (
 GEOMETRY: Final = ("WS-CLOCK-2", "WS-CLOCK-3", "WS-CLOCK-4", "WS-CODEC-1", "WS-CODEC-2")
 
 
-def _check(
-    stem: str,
-    clauses: tuple[str, ...],
-    tolerance: Tolerance,
-    cases: Callable[[Context], Iterator[Case]],
-) -> Check:
-    return Check(
-        id=f"codec/{stem}", clauses=clauses, profile="codec", tolerance=tolerance, cases=cases
-    )
-
+_check = family("codec", "codec")
 
 CHECKS = (
     _check("chunking", CHUNKED, "C", chunking),

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from conformance import arrays
-from conformance.case import Case, Check, Context, Tolerance
+from conformance.case import Case, Context, family
 from conformance.checks.codec import OFFLINE, SEEN, paired
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
@@ -233,16 +233,7 @@ def _goes_on(context: Context, part: Part) -> str | None:
     return paired(context, undisturbed, after_refusals, judge)
 
 
-def _check(
-    stem: str,
-    clauses: tuple[str, ...],
-    tolerance: Tolerance,
-    cases: Callable[[Context], Iterator[Case]],
-) -> Check:
-    return Check(
-        id=f"codec/{stem}", clauses=clauses, profile="codec", tolerance=tolerance, cases=cases
-    )
-
+_check = family("codec", "codec")
 
 CHECKS = (
     _check("long", ("WS-CODEC-5", "WS-ENCODER-8", "WS-PRESETS-1"), "C", long_runs),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from conformance.case import Case, Check, Context, Tolerance
+from conformance.case import Case, Context, family
 from conformance.checks.cache import numbers_held, rows_held
 from conformance.checks.isolation import TEXT, VOICE, contents, request
 from conformance.closeness import judge_all_close, judge_close
@@ -324,16 +324,7 @@ def _good_after_bad(context: Context) -> str | None:
     return as_the_oracle(context, play(context.port, life(context, "a", 0)))
 
 
-def _check(
-    stem: str,
-    clauses: tuple[str, ...],
-    tolerance: Tolerance,
-    cases: Callable[[Context], Iterator[Case]],
-) -> Check:
-    return Check(
-        id=f"identity/{stem}", clauses=clauses, profile="session", tolerance=tolerance, cases=cases
-    )
-
+_check = family("identity", "session")
 
 CHECKS = (
     _check("sessions", PLACES, "C", sessions),

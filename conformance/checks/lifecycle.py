@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from conformance.case import Case, Check, Context
+from conformance.case import Case, Context, family
 from conformance.checks.isolation import contents, request, whole
 from conformance.inputs import BARE, base
 from conformance.programs import (
@@ -232,16 +232,10 @@ def _finished_at_once(context: Context) -> str | None:
     return f"units {units} were answered, and none was asked" if units else None
 
 
-def _check(
-    stem: str, clauses: tuple[str, ...], cases: Callable[[Context], Iterator[Case]]
-) -> Check:
-    return Check(
-        id=f"lifecycle/{stem}", clauses=clauses, profile="session", tolerance="A", cases=cases
-    )
-
+_check = family("lifecycle", "session")
 
 CHECKS = (
-    _check("load", ("WS-RECIPE-7", "WS-RECIPE-3", "WS-RECIPE-6", "WS-CONFORMANCE-1"), load),
-    _check("reset", ("WS-CONFORMANCE-17", "WS-SESSION-3"), reset),
-    _check("ending", ("WS-CONFORMANCE-4", "WS-CONFORMANCE-6"), ending),
+    _check("load", ("WS-RECIPE-7", "WS-RECIPE-3", "WS-RECIPE-6", "WS-CONFORMANCE-1"), "A", load),
+    _check("reset", ("WS-CONFORMANCE-17", "WS-SESSION-3"), "A", reset),
+    _check("ending", ("WS-CONFORMANCE-4", "WS-CONFORMANCE-6"), "A", ending),
 )

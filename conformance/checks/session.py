@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final, cast
 
 import attrs
 
-from conformance.case import Case, Check, Context, Tolerance
+from conformance.case import Case, Context, family
 from conformance.closeness import judge_all_close
 from conformance.inputs import BARE, PROMPT, Content, agent_text, base, script_of, user_text
 from conformance.protocol import OpenRequest, Refusal, UnitOutput
@@ -284,16 +284,7 @@ def _repeatable(context: Context, script: Script, form: Form) -> str | None:
     return reason and f"claims to be deterministic: {reason}"
 
 
-def _check(
-    stem: str,
-    clauses: tuple[str, ...],
-    tolerance: Tolerance,
-    cases: Callable[[Context], Iterator[Case]],
-) -> Check:
-    return Check(
-        id=f"session/{stem}", clauses=clauses, profile="session", tolerance=tolerance, cases=cases
-    )
-
+_check = family("session", "session")
 
 CHECKS = (
     _check("modalities", ("WS-LAYOUT-5", "WS-STREAMING-10"), "C", modalities),

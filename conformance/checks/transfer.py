@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
 import attrs
 
-from conformance.case import Case, Check, Context
+from conformance.case import Case, Context, family
 from conformance.checks.bad_state import bad_state, state_after
 from conformance.checks.isolation import contents, request
 from conformance.checks.lifecycle import script_of, units
@@ -338,17 +338,9 @@ def _no_trace(context: Context) -> str | None:
     return settled(context, lambda: context.run.stream(script), exporting, all_same, all_same)
 
 
-def _check(
-    stem: str,
-    clauses: tuple[str, ...],
-    cases: Callable[[Context], Iterator[Case]],
-) -> Check:
-    return Check(
-        id=f"transfer/{stem}", clauses=clauses, profile="session", tolerance="A", cases=cases
-    )
-
+_check = family("transfer", "session")
 
 CHECKS = (
-    _check("continues", ("WS-CONFORMANCE-17", "WS-SESSION-3", "WS-STREAMING-2"), transfer),
-    _check("refused", ("WS-CONFORMANCE-17", "WS-CONFORMANCE-4"), bad_state),
+    _check("continues", ("WS-CONFORMANCE-17", "WS-SESSION-3", "WS-STREAMING-2"), "A", transfer),
+    _check("refused", ("WS-CONFORMANCE-17", "WS-CONFORMANCE-4"), "A", bad_state),
 )
