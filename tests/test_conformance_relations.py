@@ -14,6 +14,7 @@ from conformance.case import Context, Inconclusive
 from conformance.guard import Guard
 from conformance.inputs import BARE, Content
 from conformance.mutants import BENIGN
+from conformance.pairing import settled
 from conformance.ports.reference import ReferencePort
 from conformance.programs import Step, opened, stepped
 from conformance.protocol import Hello, OpenRequest
@@ -27,7 +28,6 @@ from conformance.random_programs import (
 )
 from conformance.reach import Place, Session, Site
 from conformance.recording import TENSORS
-from conformance.reporting.pairing import settled
 from conformance.tolerance import EPS, drifts
 from spec.layout import Layout, Modalities, Segment
 from spec.presets import preset_named

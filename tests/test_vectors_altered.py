@@ -19,9 +19,9 @@ from conformance.files.manifest import Selection
 from conformance.guard import Guard
 from conformance.inputs import BARE, base
 from conformance.mutants import BENIGN
+from conformance.pairing import arrays_of, first_change
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import KvExport, Port
-from conformance.reporting.pairing import arrays_of, first_change
 from conformance.resolve import resolve
 from conformance.verdicts import Verdict
 

@@ -14,9 +14,9 @@ import attrs
 
 from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, PROBED, PROBED_UNITS, Field, base, perturbed
+from conformance.pairing import compared
 from conformance.recording import Form, Recording, Script
 from conformance.relations import close, differ, same
-from conformance.reporting.pairing import compared
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 

@@ -11,8 +11,8 @@ import numpy as np
 from conformance import arrays
 from conformance.case import Case, Context, family
 from conformance.oracle import naive_dtype
+from conformance.pairing import settled
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
-from conformance.reporting.pairing import settled
 from conformance.shapes import codec_shapes
 from conformance.tolerance import EPS, budget, exceeds, first_difference, same_bits
 from spec import clock

@@ -11,9 +11,9 @@ from conformance.case import Case, Check, Context, Inconclusive
 from conformance.inputs import BARE, Field, base, perturbed
 from conformance.long_session import UNITS, sampled, stored
 from conformance.oracle import naive_dtype
+from conformance.pairing import compared
 from conformance.recording import TENSORS, Recording
 from conformance.relations import differ, same
-from conformance.reporting.pairing import compared
 from conformance.tolerance import drifts
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE

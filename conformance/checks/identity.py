@@ -14,6 +14,7 @@ from conformance.checks.cache import numbers_held, rows_held
 from conformance.checks.isolation import TEXT, VOICE, contents, request
 from conformance.closeness import judge_all_close, judge_close
 from conformance.inputs import BARE, base, identity, sealed
+from conformance.pairing import settled
 from conformance.programs import (
     Life,
     Step,
@@ -28,7 +29,6 @@ from conformance.programs import (
 from conformance.protocol import Array, IdentityInput, OpenRequest, Refusal
 from conformance.recording import TENSORS, Form, Script
 from conformance.relations import differ
-from conformance.reporting.pairing import settled
 from spec import clock
 from spec.layout import Modalities
 from spec.presets import preset_named

@@ -15,6 +15,7 @@ import attrs
 
 from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, PROMPT, Content
+from conformance.pairing import settled
 from conformance.programs import (
     Life,
     Step,
@@ -27,7 +28,6 @@ from conformance.programs import (
     stepped,
 )
 from conformance.protocol import OpenRequest
-from conformance.reporting.pairing import settled
 from spec.layout import Modalities
 from spec.presets import preset_named
 

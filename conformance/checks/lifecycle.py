@@ -12,6 +12,7 @@ import attrs
 from conformance.case import Case, Context, family
 from conformance.checks.isolation import contents, request, whole
 from conformance.inputs import BARE, base
+from conformance.pairing import settled
 from conformance.programs import (
     Life,
     Step,
@@ -24,7 +25,6 @@ from conformance.programs import (
 )
 from conformance.protocol import LoadRequest, Refusal, Unsupported
 from conformance.recording import Script
-from conformance.reporting.pairing import settled
 from spec.presets import PRESETS
 
 Plan = Callable[[Context, int], list[Step]]

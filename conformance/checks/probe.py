@@ -14,10 +14,10 @@ from conformance.case import Case, Check, Context
 from conformance.guard import PortFault
 from conformance.inputs import BARE, base, in_dtype, sealed
 from conformance.oracle import naive_dtype
+from conformance.pairing import all_same, settled
 from conformance.probing import Points, points_after
 from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
-from conformance.reporting.pairing import all_same, settled
 from conformance.tolerance import MANY, budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 

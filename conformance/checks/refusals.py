@@ -12,10 +12,10 @@ import numpy as np
 
 from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, base
+from conformance.pairing import all_same, settled
 from conformance.protocol import Refusal, UnitInput, UnitOutput
 from conformance.recording import Recording, Script, copied
 from conformance.relations import same
-from conformance.reporting.pairing import all_same, settled
 from spec.layout import Modalities
 from spec.presets import preset_named
 

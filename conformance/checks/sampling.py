@@ -19,10 +19,10 @@ from conformance.checks.refusals import undisturbed
 from conformance.closeness import judge_all_close
 from conformance.formulas.text import chosen
 from conformance.inputs import BARE, Content, in_dtype, script_of, sealed, with_text_of
+from conformance.pairing import all_same, compared, settled
 from conformance.protocol import OpenRequest, Refusal, SamplingInput, UnitInput, UnitOutput
 from conformance.recording import TENSORS, Recording, Script
 from conformance.relations import close, same
-from conformance.reporting.pairing import all_same, compared, settled
 from conformance.sure_words import range_of
 from conformance.tolerance import EPS
 from spec.layout import Modalities

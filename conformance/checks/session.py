@@ -11,10 +11,10 @@ import attrs
 from conformance.case import Case, Context, family
 from conformance.closeness import judge_all_close
 from conformance.inputs import BARE, PROMPT, Content, agent_text, base, script_of, user_text
+from conformance.pairing import all_same, settled
 from conformance.protocol import OpenRequest, Refusal, UnitOutput
 from conformance.recording import TENSORS, Form, Recording, Script, copied
 from conformance.relations import differ, same
-from conformance.reporting.pairing import all_same, settled
 from spec.layout import Modalities
 from spec.presets import PRESETS, preset_named
 from spec.sizes import Schedule

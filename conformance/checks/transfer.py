@@ -14,6 +14,7 @@ from conformance.checks.isolation import contents, request
 from conformance.checks.lifecycle import script_of, units
 from conformance.checks.streaming import long_talk
 from conformance.inputs import BARE, Content
+from conformance.pairing import all_same, arrays_of, first_change, settled
 from conformance.programs import (
     Life,
     Step,
@@ -27,7 +28,6 @@ from conformance.programs import (
 )
 from conformance.protocol import KvEntries, KvExport, OpenRequest, UnitOutput
 from conformance.recording import Recording, copied
-from conformance.reporting.pairing import all_same, arrays_of, first_change, settled
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 

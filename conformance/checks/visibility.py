@@ -17,11 +17,11 @@ from conformance.case import Case, Check, Context
 from conformance.checks.causality import LATENTS, session_for
 from conformance.inputs import BARE, PROMPT, Content, Field, in_dtype, perturbed, script_of, touched
 from conformance.oracle import naive_dtype
+from conformance.pairing import compared, first_change, settled
 from conformance.protocol import Array, KvExport, OpenRequest
 from conformance.reach import Place, Reach, Session, Site
 from conformance.recording import Recording, Script
 from conformance.relations import differ, same
-from conformance.reporting.pairing import compared, first_change, settled
 from conformance.tolerance import budget, same_bits
 from spec.layout import Layout, Modalities, Modality, Segment
 from spec.presets import preset_named
