@@ -65,9 +65,9 @@ class Backbone(nn.Module):
         Returns:
             Hidden states after the final norm, and the tokens' own cache entries.
         """
-        context = kv_cache.context_of(cache, table, lag)
-        keys = TokenTable.cat((context.table, table))
-        mask = masks.dense_mask(table, keys, lag)
+        mask = masks.dense_mask(table, TokenTable.cat((cache.table, table)), lag)
+        context, past = kv_cache.context_of(cache, mask[:, : len(cache)])
+        mask = torch.cat((past, mask[:, len(cache) :]), dim=1)
         theta = rotary.angles(table, self.cfg)
         own_k, own_v = [], []
         for layer, k_past, v_past in zip(self.layers, context.k, context.v, strict=True):

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import attrs
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reference import masks
 from reference.token_table import TokenTable
 from spec.sizes import Backbone
 
@@ -66,15 +65,20 @@ def canonical_order(table: TokenTable) -> Int[Tensor, " n"]:
     return torch.argsort(key)
 
 
-def context_of(cache: KVEntries, queries: TokenTable, lag: int) -> KVEntries:
-    """What ``queries`` may attend to at all, in canonical order (WS-STREAMING-5).
+def context_of(
+    cache: KVEntries, seen: Bool[Tensor, "q n"]
+) -> tuple[KVEntries, Bool[Tensor, "q m"]]:
+    """The entries that any query sees, in canonical order (WS-STREAMING-5), and who sees them.
 
     Hidden entries are left out rather than masked: a cache that holds more than another gives the
     same numbers.
+
+    Args:
+        seen: which query sees which entry of ``cache``.
     """
-    seen = masks.dense_mask(queries, cache.table, lag).any(dim=0)
-    index = torch.nonzero(seen).squeeze(-1)
-    return take(cache, index[canonical_order(cache.table[index])])
+    index = torch.nonzero(seen.any(dim=0)).squeeze(-1)
+    index = index[canonical_order(cache.table[index])]
+    return take(cache, index), seen[:, index]
 
 
 def digest(cache: KVEntries, up_to_unit: int) -> str:

@@ -12,7 +12,7 @@ import samples
 import torch
 from samples import SMALL
 
-from reference import kv_cache, offline, performer, session, thinker
+from reference import kv_cache, masks, offline, performer, session, thinker
 from reference.kv_cache import KVEntries
 from reference.session import SessionState
 from reference.token_table import TokenTable
@@ -101,7 +101,8 @@ def test_context_is_the_visible_entries_in_order(schedule: Schedule) -> None:
     config, _, states = run(schedule)
     cache = shuffled(states[-1].performer.cache, 3)
     query = TokenTable.of(response_rows(config.layout, 2, noisy=True, step=0, tau=1.0))
-    context = kv_cache.context_of(cache, query, config.lag)
+    seen = masks.dense_mask(query, cache.table, config.lag)
+    context, seen = kv_cache.context_of(cache, seen)
     rows = [tuple(row.tolist()) for row in cache.table.cells]
     # Z_2 sees all of the past and its own O and L; not its own committed copy, and no padding.
     wanted = sorted(
@@ -112,6 +113,8 @@ def test_context_is_the_visible_entries_in_order(schedule: Schedule) -> None:
     index = torch.tensor([rows.index(row) for row in wanted])
     assert torch.equal(context.k, cache.k[:, :, index])
     assert torch.equal(context.v, cache.v[:, :, index])
+    assert torch.equal(seen, masks.dense_mask(query, context.table, config.lag))
+    assert bool(seen.any(dim=0).all())
 
 
 def naive_digest(cache: KVEntries, up_to_unit: int) -> str:

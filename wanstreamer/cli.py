@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 import click
 
@@ -16,6 +18,19 @@ from wanstreamer import interrupts
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
+FILES: Final = {
+    "run": "run",
+    "check": "check",
+    "compare": "compare",
+    "report": "compare",
+    "plan": "plan",
+    "probe": "probe",
+    "simulate": "simulate",
+    "trace": "trace",
+    "vectors": "vectors",
+    "bench": "bench",
+}
+"""Where each command lives."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,37 +38,19 @@ def commands() -> None:
     """Wan-Streamer v0.1: open reference, split pipeline and conformance suite."""
 
 
-def register() -> None:
-    """Attach the commands; imported here so that a broken part cannot hide the others' help."""
-    from wanstreamer.bench import bench_command
-    from wanstreamer.check import check_command
-    from wanstreamer.compare import compare_command, report_command
-    from wanstreamer.plan import plan_command
-    from wanstreamer.probe import probe_command
-    from wanstreamer.run import run_command
-    from wanstreamer.simulate import simulate_command
-    from wanstreamer.trace import trace_command
-    from wanstreamer.vectors import vectors_command
-
-    for command in (
-        run_command,
-        check_command,
-        compare_command,
-        report_command,
-        plan_command,
-        probe_command,
-        simulate_command,
-        trace_command,
-        vectors_command,
-        bench_command,
-    ):
-        commands.add_command(command)
+def register(name: str | None = None) -> None:
+    """Attach the commands, or only the one called ``name``; imported here so that a broken part
+    cannot hide the others' help, and no command waits for what another needs."""
+    for command in (name,) if name in FILES else FILES:
+        file = import_module(f"wanstreamer.{FILES[command]}")
+        commands.add_command(getattr(file, f"{command}_command"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status (WS-ERRORS-1)."""
     interrupts.install()
-    register()
+    words = sys.argv[1:] if arguments is None else arguments
+    register(*words[:1])
     sys.exit(status_of(arguments))
 
 

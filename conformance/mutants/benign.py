@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from conformance.mutants.patching import Benign, Patch, PatchedPort
@@ -26,15 +27,16 @@ from conformance.protocol import (
 )
 from reference import attention, kv_cache
 from reference.kv_cache import KVEntries
-from reference.token_table import TokenTable
 
 CONTEXT = kv_cache.context_of
 ATTEND = attention.attend
 
 
-def youngest_first(cache: KVEntries, queries: TokenTable, lag: int) -> KVEntries:
-    context = CONTEXT(cache, queries, lag)
-    return kv_cache.take(context, torch.arange(len(context)).flip(0))
+def youngest_first(
+    cache: KVEntries, seen: Bool[Tensor, "q n"]
+) -> tuple[KVEntries, Bool[Tensor, "q m"]]:
+    context, seen = CONTEXT(cache, seen)
+    return kv_cache.take(context, torch.arange(len(context)).flip(0)), seen.flip(1)
 
 
 def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

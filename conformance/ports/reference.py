@@ -139,7 +139,7 @@ class ReferencePort(BasePort):
     def open(self, request: OpenRequest) -> str:
         model, config = self.model(request), config_of(request)
         name = f"{self.name}-{next(self._ids)}"
-        with torch.no_grad():
+        with torch.inference_mode():
             identity, chunks = identity_of(request), request.prefill_chunks
             state = session.open_session(model, config, identity, chunks)
             self.sessions[name] = Opened(model, config, identity, chunks, state)
@@ -162,7 +162,7 @@ class ReferencePort(BasePort):
 
     def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
         opened = self.opened(session_id)
-        with torch.no_grad():
+        with torch.inference_mode():
             agent, opened.state = opened.stepped(unit)
         return [output_of(agent)]
 
@@ -175,12 +175,12 @@ class ReferencePort(BasePort):
 
     def reset(self, session_id: str) -> None:
         opened = self.opened(session_id)
-        with torch.no_grad():
+        with torch.inference_mode():
             opened.state = opened.fresh()
 
     def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
         opened = self.opened(session_id)
-        with torch.no_grad(), probed(opened.model, points) as found:
+        with torch.inference_mode(), probed(opened.model, points) as found:
             opened.stepped(unit)
         return found
 
@@ -189,11 +189,11 @@ class ReferencePort(BasePort):
 
     def import_kv(self, session_id: str, state: KvExport) -> None:
         opened = self.opened(session_id)
-        with torch.no_grad():
+        with torch.inference_mode():
             opened.state = imported(state, opened.fresh())
 
     def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
-        with torch.no_grad():
+        with torch.inference_mode():
             agents = offline.generate(
                 self.model(request),
                 config_of(request),
@@ -207,7 +207,7 @@ class ReferencePort(BasePort):
 
     def codec(self, request: CodecRequest, data: Array) -> Array:
         model = self.model(request)
-        with torch.no_grad():
+        with torch.inference_mode():
             return array_of(run_part(model, request, torch.tensor(data).to(model.dtype)))
 
     def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
