@@ -1,10 +1,11 @@
-"""Bit-for-bit comparisons that accuse no good port (class A, WS-CONFORMANCE-9).
+"""Comparisons of two runs that accuse no good port (class A, WS-CONFORMANCE-9,
+WS-CONFORMANCE-25).
 
 Two runs are compared that have the same commands in the same order and the same shapes, so only
 values can make a difference. Two things may still: a port that compiles, tunes or captures on its
 first calls rounds otherwise from then on, and a port may say of itself that the same commands do
-not give the same bits. So what differs is asked again, and a port that does not repeat itself, and
-said so, is not judged.
+not give the same bits. So what differs is asked again; and a port that does not repeat itself, and
+said so, is judged by what rounding explains instead of by bits.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
+import numpy as np
+
 from conformance.case import Context, Inconclusive
 from conformance.protocol import Array, KvExport
 from conformance.recording import Form, Recording, Script
 from conformance.relations import same
+from conformance.spread import SessionSpread, Spread
 from conformance.tolerance import same_bits
 
 T = TypeVar("T")
 
 REPEATS: Final = 24
-"""Runs in which a port that says it does not repeat itself may show that it does not."""
+"""Runs in which a port that says it does not repeat itself may show that it does not. Noise that
+tosses a coin for each of two runs looks like a difference between them once in 16 million cases;
+rarer or finer noise never does."""
+
+
+def nothing(before: object, after: object) -> None:
+    """Nothing must move between two runs."""
 
 
 def settled(
@@ -31,28 +41,68 @@ def settled(
     after: Callable[[], T],
     judge: Callable[[T, T], str | None],
     repeats: Callable[[T, T], str | None],
+    spread: Spread[T] | None = None,
+    used: Callable[[T, T], str | None] = nothing,
 ) -> str | None:
-    """``judge`` on two runs; what it finds must be there when both are run once more.
+    """``judge`` and ``used`` on two runs; what they find must be there when both are run once more.
 
     Args:
         before: runs the port; so does ``after``, with other values.
-        repeats: what differs between two runs of ``before``, None if nothing does.
+        judge: what must be the same bits in both, and is not.
+        repeats: what differs between two runs of ``before``, or of ``after``; None if nothing does.
+        spread: what rounding explains, for a port that does not claim to repeat itself.
+        used: what must not be the same bits in both, and is. By bits for every port: rounding may
+            hide a move that is too small, so it accuses nobody of it.
 
     Raises:
-        Inconclusive: the port does not repeat itself, and does not claim to.
+        Inconclusive: a word that the port chooses is not the same in two runs, at a rounding error.
     """
-    reason = judge(before(), after())
+
+    def found(a: T, b: T) -> str | None:
+        return judge(a, b) or used(a, b)
+
+    reason = found(before(), after())
     if reason is None:
         return None
-    warm = before()
-    reason = judge(warm, after())
+    one, other = before(), after()
+    reason = found(one, other)
     if reason is None or context.hello.deterministic:
         return reason
-    for _ in range(REPEATS):
-        unsteady = repeats(warm, before())
-        if unsteady is not None:
+    too_far = None if spread is None else (judge(one, spread.near(one, other)) or used(one, other))
+    # In no order that a port may have of its own: buffers in turn, say.
+    for which in np.random.default_rng(REPEATS).integers(2, size=REPEATS):
+        known, again = (one, before()) if which == 0 else (other, after())
+        unsteady = repeats(known, again)
+        if unsteady is None:
+            continue
+        if spread is None:
             raise Inconclusive(f"the port is not deterministic: {unsteady}")
+        return _unsteady(too_far, repeats, spread, (one, other), (known, again))
     return reason
+
+
+def _unsteady(
+    too_far: str | None,
+    repeats: Callable[[T, T], str | None],
+    spread: Spread[T],
+    *pairs: tuple[T, T],
+) -> str | None:
+    """What is wrong with a port that does not repeat itself (WS-CONFORMANCE-25).
+
+    Args:
+        too_far: what is between the two runs and is more than rounding.
+        pairs: the two runs; two of the same commands.
+    """
+    known, again = pairs[-1]
+    gross = repeats(known, spread.near(known, again))
+    if gross is None and too_far is None:
+        return None
+    flips = [flip for pair in pairs if (flip := spread.flipped(*pair)) is not None]
+    if flips:
+        raise Inconclusive(f"not deterministic, and rounding changes a word: {flips[0]}")
+    if gross is not None:
+        return f"the same commands again, further apart than rounding explains: {gross}"
+    return too_far
 
 
 def compared(
@@ -61,13 +111,22 @@ def compared(
     changed: Script,
     judge: Callable[[Recording, Recording], str | None],
     form: Form = "stream",
+    used: Callable[[Recording, Recording], str | None] = nothing,
 ) -> str | None:
     """`settled` on the recordings of two scripts; those already made are used first."""
-    reason = judge(context.run(script, form), context.run(changed, form))
-    if reason is None:
+    a, b = context.run(script, form), context.run(changed, form)
+    if judge(a, b) is None and used(a, b) is None:
         return None
     anew = partial(context.run.anew, form=form)
-    return settled(context, lambda: anew(script), lambda: anew(changed), judge, all_same)
+    return settled(
+        context,
+        lambda: anew(script),
+        lambda: anew(changed),
+        judge,
+        all_same,
+        SessionSpread(context=context, script=script),
+        used,
+    )
 
 
 def all_same(a: Recording, b: Recording) -> str | None:

@@ -11,9 +11,10 @@ import numpy as np
 from conformance import arrays
 from conformance.case import Case, Context, family
 from conformance.oracle import naive_dtype
-from conformance.pairing import settled
+from conformance.pairing import nothing, settled
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
+from conformance.spread import PartSpread
 from conformance.tolerance import EPS, budget, exceeds, first_difference, same_bits
 from spec import clock
 from spec.presets import TINY_BARE
@@ -39,22 +40,33 @@ def _run(context: Context, part: Part, dtype: DType, plan: tuple[int, ...], data
 
 def paired(
     context: Context,
+    truth: Callable[[DType], Array],
     before: Callable[[], Array],
     after: Callable[[], Array],
     judge: Callable[[Array, Array], str | None],
+    used: Callable[[Array, Array], str | None] = nothing,
 ) -> str | None:
-    """``judge`` on the bits of two runs, unless the port does not repeat its own
-    (WS-CONFORMANCE-9)."""
+    """``judge`` and ``used`` on two runs as `settled` has it, by bits (WS-CONFORMANCE-9) or, where
+    the port does not repeat its own, by what rounding explains (WS-CONFORMANCE-25).
+
+    Args:
+        truth: the oracle's answer in a dtype to what ``before`` asks.
+    """
 
     def repeats(a: Array, b: Array) -> str | None:
         return None if same_bits(a, b) else first_difference(a, b)
 
-    return settled(context, before, after, judge, repeats)
+    spread = PartSpread(truth=truth, dtype=context.dtype)
+    return settled(context, before, after, judge, repeats, spread, used)
+
+
+def _truth(context: Context, part: Part, dtype: DType, data: Array) -> Array:
+    request = CodecRequest(preset=context.preset.name, dtype=dtype, part=part, plan=OFFLINE)
+    return context.oracle.codec(request, data.astype(wire_dtype(dtype)))
 
 
 def _oracle(context: Context, part: Part, dtype: DType) -> Array:
-    request = CodecRequest(preset=context.preset.name, dtype=dtype, part=part, plan=OFFLINE)
-    return context.oracle.codec(request, codec_input(context, part, dtype))
+    return _truth(context, part, dtype, codec_input(context, part, dtype))
 
 
 def chunking(context: Context) -> Iterator[Case]:
@@ -115,24 +127,26 @@ def _last_step(context: Context, part: Part, plan: tuple[int, ...]) -> str | Non
         if not same_bits(before[early], after[early]):
             where = first_difference(before[early], after[early])
             return f"{part}: span {i} reached an earlier one, {where}"
+        return None
+
+    def used(before: Array, after: Array) -> str | None:
         if same_bits(before[own], after[own]) and _must_move(context, part, data, changed, own):
             return f"{part}: the last step of span {i} does not reach its own output"
         return None
 
     return paired(
         context,
+        partial(_truth, context, part, data=data),
         partial(_run, context, part, context.dtype, plan, data),
         partial(_run, context, part, context.dtype, plan, changed),
         judge,
+        used,
     )
 
 
 def _must_move(context: Context, part: Part, data: Array, changed: Array, own: slice) -> bool:
     """Does the truth move so far that the port's dtype must show it?"""
-    request = CodecRequest(preset=context.preset.name, dtype="float64", part=part, plan=OFFLINE)
-    before, after = (
-        context.oracle.codec(request, d.astype(np.float64))[own] for d in (data, changed)
-    )
+    before, after = (_truth(context, part, "float64", d)[own] for d in (data, changed))
     far = SEEN * EPS[context.dtype] * float(np.abs(before).max())
     return float(np.abs(after - before).max()) > far
 
@@ -149,15 +163,20 @@ def _only_forward(context: Context, part: Part, plan: tuple[int, ...], k: int) -
         if not same_bits(before[: k * n_out], after[: k * n_out]):
             where = first_difference(before[: k * n_out], after[: k * n_out])
             return f"{part}: unit {k} reached an earlier unit, {where}"
+        return None
+
+    def used(before: Array, after: Array) -> str | None:
         if same_bits(before[own], after[own]):
             return f"{part}: unit {k} does not reach its own output"
         return None
 
     return paired(
         context,
+        partial(_truth, context, part, data=data),
         partial(_run, context, part, context.dtype, plan, data),
         partial(_run, context, part, context.dtype, plan, changed),
         judge,
+        used,
     )
 
 
@@ -188,7 +207,8 @@ def _fresh(context: Context, part: Part) -> str | None:
             return None
         return f"{part}, run again: {first_difference(first, again)}"
 
-    return paired(context, partial(run, data), after_others, judge)
+    truth = partial(_truth, context, part, data=data)
+    return paired(context, truth, partial(run, data), after_others, judge)
 
 
 WITH_HOP: Final = ("video_codec.encode", "audio_codec.encode", "audio_encoder", "video_encoder")
@@ -216,7 +236,7 @@ def _one_unit(context: Context, part: Part) -> str | None:
         return None if same_bits(one, many) else f"{part}, alone: {first_difference(one, many)}"
 
     alone = partial(_run, context, part, context.dtype, (1,), data[:n_in])
-    return paired(context, alone, first_of_many, judge)
+    return paired(context, partial(_truth, context, part, data=data), alone, first_of_many, judge)
 
 
 def _split(context: Context, part: Part) -> str | None:

@@ -106,15 +106,21 @@ def _receptive_field(context: Context, part: Part, plan: Plan, place: str) -> st
         moved = (mine != other).reshape(len(mine), -1).any(axis=1)
         for i in np.flatnonzero(moved & (moves == 0.0)):
             return f"{part}: output {i} moved with input {step}, which it does not see"
+        return None
+
+    def used(mine: Array, other: Array) -> str | None:
+        moved = (mine != other).reshape(len(mine), -1).any(axis=1)
         for i in np.flatnonzero(~moved & (moves > SEEN * EPS[context.dtype] * scale)):
             return f"{part}: output {i} did not move with input {step}, which it sees"
         return None
 
     return paired(
         context,
+        partial(truth, context, part, data=data),
         partial(run, context, part, context.dtype, plan, data),
         partial(run, context, part, context.dtype, plan, changed),
         judge,
+        used,
     )
 
 
@@ -213,7 +219,7 @@ def _goes_on(context: Context, part: Part) -> str | None:
     def undisturbed() -> Array:
         # The case before has ended in a refusal.
         good()
-        return good()
+        return np.stack([good() for _ in BAD])
 
     def after_refusals() -> Array:
         answers = []
@@ -224,13 +230,14 @@ def _goes_on(context: Context, part: Part) -> str | None:
         return np.stack(answers)
 
     def judge(before: Array, after: Array) -> str | None:
-        for name, answer in zip(BAD, after, strict=True):
-            if not same_bits(before, answer):
-                where = first_difference(before, answer)
+        for name, one, other in zip(BAD, before, after, strict=True):
+            if not same_bits(one, other):
+                where = first_difference(one, other)
                 return f"{part}, after {name.replace('-', ' ')}: {where}"
         return None
 
-    return paired(context, undisturbed, after_refusals, judge)
+    known = partial(truth, context, part, data=data)
+    return paired(context, known, undisturbed, after_refusals, judge)
 
 
 _check = family("codec", "codec")

@@ -1,0 +1,177 @@
+"""How far apart two runs may be of a port that says it does not repeat itself, and does not
+(WS-CONFORMANCE-25).
+
+Each of two equal runs may be off by the class C budget, so two that are further apart than twice
+that are not both near the truth, whatever the noise looks like. A `Spread` replaces what is nearer
+by the bits of the other run; then every relation that is written for bits holds for numbers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+import attrs
+import numpy as np
+
+from conformance.case import Context
+from conformance.inputs import in_dtype
+from conformance.oracle import naive_dtype
+from conformance.programs import Life
+from conformance.protocol import Array, DType, KvEntries, KvExport, UnitOutput
+from conformance.recording import TENSORS, Recording, Script
+from conformance.relations import stacked
+from conformance.tolerance import MANY, budget, same_bits
+
+T = TypeVar("T")
+
+BOTH: Final = 2.0
+"""Two runs may each be off by the largest error of class C, to either side."""
+
+
+class Spread(ABC, Generic[T]):
+    """What rounding explains between two runs of one kind of answer (WS-CONFORMANCE-25)."""
+
+    @abstractmethod
+    def near(self, a: T, b: T) -> T:
+        """``b``, with the bits of ``a`` wherever rounding explains what is between them."""
+
+    def flipped(self, a: T, b: T) -> str | None:  # noqa: ARG002 - most answers have no words
+        """A word that was chosen otherwise in ``b`` because of a rounding error before it, or
+        None."""
+        return None
+
+
+def nearer(a: Array, b: Array, allowed: float | Array) -> Array:
+    """``b``, with the elements of ``a`` that are at most ``allowed`` away; ``b`` itself where
+    shape or dtype is another."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return b
+    return np.where(np.abs(a.astype(np.float64) - b.astype(np.float64)) <= allowed, a, b)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class PartSpread(Spread[Array]):
+    """Runs of one part of the model.
+
+    Args:
+        truth: the oracle's answer in a dtype to what the first of two runs is asked.
+        dtype: of the port.
+    """
+
+    truth: Callable[[DType], Array]
+    dtype: DType
+
+    def near(self, a: Array, b: Array) -> Array:
+        naive = self.truth(naive_dtype(self.dtype))
+        allowed = BOTH * budget(self.truth("float64"), [naive], self.dtype).max
+        return nearer(a, b, allowed)
+
+
+def limits(context: Context, script: Script) -> Mapping[str, float]:
+    """How far two runs of ``script`` may be apart, by tensor; what the session has not is left
+    out."""
+    dtype = script.open.dtype
+    truth = context.oracle.truth(script, "stream", dtype)
+    found: dict[str, float] = {}
+    for tensor in TENSORS:
+        whole = stacked(truth.outputs, tensor)
+        if whole is not None:
+            naive = [n for n in (stacked(r, tensor) for r in truth.naive) if n is not None]
+            found[tensor] = BOTH * budget(whole, naive, dtype).max
+    return found
+
+
+def _near_output(a: UnitOutput, b: UnitOutput, allowed: Mapping[str, float]) -> UnitOutput:
+    changes: dict[str, Array] = {}
+    for tensor, limit in allowed.items():
+        x, y = getattr(a, tensor), getattr(b, tensor)
+        if x is not None and y is not None:
+            changes[tensor] = nearer(x, y, limit)
+    return attrs.evolve(b, **changes)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class SessionSpread(Spread[Recording]):
+    """Recordings of ``script``, alone or several after another, and of one with other values."""
+
+    context: Context
+    script: Script
+
+    def near(self, a: Recording, b: Recording) -> Recording:
+        allowed = limits(self.context, self.script)
+        return (*(_near_output(x, y, allowed) for x, y in zip(a, b, strict=False)), *b[len(a) :])
+
+    def flipped(self, a: Recording, b: Recording) -> str | None:
+        allowed = limits(self.context, self.script)
+        for x, y in zip(a, b, strict=False):
+            parted = [i for i, (p, q) in enumerate(zip(x.text, y.text, strict=False)) if p != q]
+            if parted:
+                i = parted[0]
+                close = nearer(x.logits[: i + 1], y.logits[: i + 1], allowed["logits"])
+                if same_bits(x.logits[: i + 1], close) and self._even(x, y, i, allowed["logits"]):
+                    return f"unit {x.unit}, slot {i}: the words {x.text[i]} and {y.text[i]}"
+                return None
+        return None
+
+    def _even(self, x: UnitOutput, y: UnitOutput, slot: int, allowed: float) -> bool:
+        """Could rounding have chosen either word? A number that was drawn may stand anywhere."""
+        if self.script.open.sampling is not None:
+            return True
+        row = x.logits[slot].astype(np.float64)
+        return abs(float(row[x.text[slot]] - row[y.text[slot]])) <= BOTH * allowed
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class LifeSpread(Spread[Sequence[Life]]):
+    """Plays of programs with equal commands; only the lives of ``session`` are compared."""
+
+    context: Context
+    session: str = "a"
+
+    def near(self, a: Sequence[Life], b: Sequence[Life]) -> list[Life]:
+        return [self._near(x, y) for x, y in zip(a, b, strict=True)]
+
+    def _near(self, x: Life, y: Life) -> Life:
+        if x.session != self.session or not x.outputs:
+            return y
+        allowed = limits(self.context, x.script)
+        outputs = {
+            k: _near_output(x.outputs[k], y.outputs[k], allowed) if k in x.outputs else y.outputs[k]
+            for k in y.outputs
+        }
+        return attrs.evolve(y, outputs=outputs)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class CacheSpread(Spread[KvExport]):
+    """Exports after ``script``; a port's own arrays are not compared, since nobody knows their
+    truth."""
+
+    context: Context
+    script: Script
+
+    def near(self, a: KvExport, b: KvExport) -> KvExport:
+        roles = {
+            role: self._near(role, a.roles[role], entries) if role in a.roles else entries
+            for role, entries in b.roles.items()
+        }
+        return KvExport(unit=b.unit, roles=roles, extra=a.extra)
+
+    def _near(self, role: str, x: KvEntries, y: KvEntries) -> KvEntries:
+        keys, values = (
+            nearer(getattr(x, name), getattr(y, name), self._limit(role, name))
+            for name in ("keys", "values")
+        )
+        return KvEntries(rows=y.rows, keys=keys, values=values)
+
+    def _limit(self, role: str, name: str) -> float:
+        """Of the layer with the widest budget."""
+        dtype = self.script.open.dtype
+        truth, naive = (
+            getattr(self.context.oracle.record.exported(in_dtype(self.script, d)).roles[role], name)
+            for d in ("float64", naive_dtype(dtype))
+        )
+        layers = zip(truth, naive, strict=True)
+        return max(BOTH * budget(t, [n], dtype).wider(MANY).max for t, n in layers)
