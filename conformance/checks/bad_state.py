@@ -13,7 +13,7 @@ from conformance.case import Case, Context
 from conformance.checks.lifecycle import script_of
 from conformance.inputs import base
 from conformance.programs import Life, as_the_oracle
-from conformance.protocol import KvEntries, KvExport, Refusal, UnitOutput
+from conformance.protocol import Array, KvEntries, KvExport, Refusal, UnitOutput
 from conformance.recording import Script, copied
 
 Damage = Callable[[KvExport], KvExport]
@@ -50,13 +50,84 @@ DAMAGED: Final[dict[str, Damage]] = {
 """States that fit no session of the preset they come from (WS-CONFORMANCE-17)."""
 
 
+def _performers(state: KvExport, change: Callable[[KvEntries], KvEntries]) -> KvExport:
+    """Only the cache of the performer is changed."""
+    roles = {r: change(e) if r == "performer" else e for r, e in state.roles.items()}
+    return attrs.evolve(state, roles=roles)
+
+
+def _infinite(entries: KvEntries) -> KvEntries:
+    values = entries.values.copy()
+    values.reshape(-1)[-1] = np.inf
+    return attrs.evolve(entries, values=values)
+
+
+def _picked(entries: KvEntries, indices: Array) -> KvEntries:
+    """These entries, in this order."""
+    return KvEntries(
+        rows=entries.rows[indices],
+        keys=entries.keys[:, :, indices],
+        values=entries.values[:, :, indices],
+    )
+
+
+def _twice(entries: KvEntries) -> KvEntries:
+    count = len(entries.rows)
+    return _picked(entries, np.array([*range(count), count // 2]))
+
+
+def _elsewhere(entries: KvEntries) -> KvEntries:
+    """The first token of the prefill stands at another place."""
+    rows = entries.rows.copy()
+    rows[0, 4:7] += 1
+    return attrs.evolve(entries, rows=rows)
+
+
+IMPOSSIBLE: Final[dict[str, Damage]] = {
+    "performer-not-a-number": lambda s: _performers(s, _nan),
+    "infinite-value": lambda s: _entries(s, _infinite),
+    "performer-infinite-value": lambda s: _performers(s, _infinite),
+    "no-performer": lambda s: attrs.evolve(s, roles={"thinker": s.roles["thinker"]}),
+    "no-thinker": lambda s: attrs.evolve(s, roles={"performer": s.roles["performer"]}),
+    "an-entry-twice": lambda s: _entries(s, _twice),
+    "performer-an-entry-twice": lambda s: _performers(s, _twice),
+    "performer-an-entry-less": lambda s: _performers(
+        s, lambda e: _picked(e, np.arange(1, len(e.rows)))
+    ),
+    "performer-an-entry-elsewhere": lambda s: _performers(s, _elsewhere),
+    "entries-of-the-next-unit": lambda s: attrs.evolve(s, unit=s.unit - 1),
+}
+"""States that no session comes to, though every array has its shape (WS-CONFORMANCE-17)."""
+
+
 def bad_state(context: Context) -> Iterator[Case]:
     """A state that does not fit is refused, and the session goes on unharmed
     (WS-CONFORMANCE-17, WS-CONFORMANCE-4)."""
     for name, damage in DAMAGED.items():
         yield Case(name=name, judge=partial(_state_refused, context, damage))
+    yield Case(
+        name="impossible", clauses=("WS-CONFORMANCE-17",), judge=partial(_none_taken, context)
+    )
     yield Case(name="another-preset", judge=partial(_state_refused, context, None))
     yield Case(name="nothing-but-the-caches", judge=partial(_extra_lost, context))
+
+
+def _none_taken(context: Context) -> str | None:
+    """Each impossible state is refused; the session that was to take them all goes on."""
+    context.need("kv_transfer")
+    script = script_of(context)
+    state = state_after(context, script, 2)
+
+    def refused(session: str) -> str | None:
+        for name, damage in IMPOSSIBLE.items():
+            try:
+                context.port.import_kv(session, damage(state))
+            except Refusal:
+                continue
+            return f"the state was accepted: {name}"
+        return None
+
+    return _goes_on(context, attrs.evolve(script, units=script.units[:4]), refused)
 
 
 def _state_refused(context: Context, damage: Damage | None) -> str | None:
@@ -64,17 +135,27 @@ def _state_refused(context: Context, damage: Damage | None) -> str | None:
     script = script_of(context)
     source = script if damage else base("tiny", "overlapped", context.dtype, units=5, forced=True)
     state = state_after(context, source, 2)
+
+    def refused(session: str) -> str | None:
+        try:
+            context.port.import_kv(session, damage(state) if damage else state)
+        except Refusal:
+            return None
+        return "the state was accepted"
+
+    return _goes_on(context, script, refused)
+
+
+def _goes_on(context: Context, script: Script, refused: Callable[[str], str | None]) -> str | None:
+    """What ``refused`` finds wrong after two units; else whether the session goes on unharmed."""
     session = context.port.open(script.open)
     outputs: list[UnitOutput] = []
     try:
         for unit in script.units[:2]:
             outputs += map(copied, context.port.step(session, unit))
-        try:
-            context.port.import_kv(session, damage(state) if damage else state)
-        except Refusal:
-            pass
-        else:
-            return "the state was accepted"
+        reason = refused(session)
+        if reason is not None:
+            return reason
         for unit in script.units[2:]:
             outputs += map(copied, context.port.step(session, unit))
         outputs += map(copied, context.port.finish(session))

@@ -16,6 +16,7 @@ import attrs
 from conformance.case import Case, Check, Context
 from conformance.checks.codec_memory import signal
 from conformance.checks.identity import who_of
+from conformance.checks.port import FEATURES_OF
 from conformance.formulas.case import Op, Question
 from conformance.formulas.ops import OPS, questions
 from conformance.inputs import BARE, base
@@ -120,21 +121,28 @@ def _does(context: Context, feature: str) -> str | None:
 
 
 def _does_dtype(context: Context, dtype: DType) -> str | None:
-    """In one of the commands that the port has, at least."""
+    """In one of the commands that the port has, at least; the main one in all that its profiles
+    need."""
     features = context.hello.features
+    needed = {command for profile in context.hello.profiles for command in FEATURES_OF[profile]}
     acts: Mapping[str, Callable[[], object]] = {
         "math": lambda: _some_formula(context, dtype),
         "codec": lambda: _run(context, "audio_encoder", dtype),
         "session": lambda: _in_session(context, dtype, lambda _: None),
     }
+    done = False
     for command, act in acts.items():
         if command in features:
             try:
                 act()
             except Unsupported:
+                if dtype == context.dtype and command in needed:
+                    return f"hello names {dtype} first, and {command} does not do it"
                 continue
-            return None
-    return f"hello names {dtype}, and no command does it"
+            done = True
+            if dtype != context.dtype:
+                break
+    return None if done else f"hello names {dtype}, and no command does it"
 
 
 def _first(feature: str, dtype: DType) -> tuple[Op, Question, DType]:

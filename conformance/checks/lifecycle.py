@@ -87,6 +87,14 @@ def reset_twice(context: Context, seed: int) -> list[Step]:
     ]
 
 
+def reset_again_and_again(context: Context, seed: int) -> list[Step]:
+    """The fourth reset is as the first."""
+    lives = [
+        step for i in range(4) for step in (*units("a", seed + i, 1), Step(do="reset", session="a"))
+    ]
+    return [opened("a", request(context)), *lives, *units("a", 0, 2), *ended("a")]
+
+
 def reset_of_another(context: Context, seed: int) -> list[Step]:
     """The other session is reset while this one goes on."""
     a = whole(context, "a", 0, 4)
@@ -121,6 +129,7 @@ def reset_after_the_end(context: Context, seed: int) -> list[Step]:
 RESETS: Final = (
     after_reset,
     reset_twice,
+    reset_again_and_again,
     reset_of_another,
     reset_keeps_the_request,
     reset_after_the_end,

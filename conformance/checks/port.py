@@ -40,6 +40,11 @@ def _unknown(context: Context) -> str | None:
     for feature in (stranger, f"session-{stranger}"):
         if context.port.supports(feature) or feature in context.hello.features:
             return f"claims to support {feature}, which does not exist"
+    # Names are compared letter by letter.
+    for name in (*context.hello.features, *context.hello.dtypes):
+        for feature in (name.upper(), f" {name}", f"{name} ", name[:-1]):
+            if context.port.supports(feature):
+                return f"claims to support {feature!r}, which is not the name of {name}"
     return None
 
 

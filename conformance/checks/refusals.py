@@ -130,6 +130,7 @@ def refusals(context: Context) -> Iterator[Case]:
             ),
         )
     yield Case(name="session-goes-on", judge=partial(_goes_on, context))
+    yield Case(name="then-reset", clauses=ALONE, judge=partial(_then_reset, context))
     for name, (modalities, add) in EXTRA.items():
         # Some is read before what is wrong is found.
         yield Case(
@@ -199,6 +200,41 @@ def _goes_on(context: Context) -> str | None:
 def _goes_on_after(context: Context, script: Script, spoil: Spoil) -> str | None:
     """One bad unit before the first and before the second unit."""
     return undisturbed(context, attrs.evolve(script, units=script.units[:2]), (spoil,))
+
+
+def _then_reset(context: Context) -> str | None:
+    """What was refused, before a unit and right before the reset, does not come out after it."""
+    context.need("reset")
+    script = script_of(context)
+    first, second = script.units[:2]
+
+    def run(spoils: Sequence[Spoil]) -> Recording:
+        session = context.port.open(script.open)
+        outputs: list[UnitOutput] = []
+        try:
+            for unit in (first, second):
+                for spoil in spoils:
+                    with suppress(Refusal):
+                        context.port.step(session, spoil(unit))
+                if unit is first:
+                    context.port.step(session, unit)
+            context.port.reset(session)
+            for unit in (first, second):
+                outputs += map(copied, context.port.step(session, unit))
+            outputs += map(copied, context.port.finish(session))
+        finally:
+            context.port.close(session)
+        return tuple(outputs)
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if len(a) != len(b):
+            return f"after refusals and a reset {len(b)} units were answered, not {len(a)}"
+        reason = all_same(a, b)
+        return reason and f"after refusals and a reset: {reason}"
+
+    return settled(
+        context, lambda: run(()), lambda: run(tuple(BAD_UNITS.values())), judge, all_same
+    )
 
 
 def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> str | None:

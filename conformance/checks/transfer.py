@@ -125,6 +125,11 @@ def transfer(context: Context) -> Iterator[Case]:
         back = [Step(do="reset", session="b"), *units("b", 4, 3), *ended("b")]
         program = [*moved_on(context, [Step(do="close", session="a")])[:-2], *back]
         yield Case(name="then-reset", clauses=(MOVED,), judge=partial(_played, context, program))
+    again = _second_import(context, 1)
+    yield Case(name="second-import", clauses=(MOVED,), judge=partial(_played, context, again))
+    yield Case(
+        name="second-import-unmoved", clauses=(MOVED,), judge=partial(_first_gone, context, again)
+    )
     for name, asked in elsewhere(context).items():
         yield Case(
             name=name,
@@ -135,6 +140,50 @@ def transfer(context: Context) -> Iterator[Case]:
     yield Case(name="not-aliased", clauses=(MOVED,), judge=partial(_not_aliased, context))
     yield Case(name="taken-is-copied", clauses=(MOVED,), judge=partial(_taken_is_copied, context))
     yield Case(name="export-leaves-no-trace", clauses=(MOVED,), judge=partial(_no_trace, context))
+
+
+def _second_import(context: Context, seed: int) -> list[Step]:
+    """Session "a" takes a state, goes on, takes another, and in the end begins anew; ``seed``
+    changes values of the first state and of the unit after it."""
+    asked = request(context)
+    anew = [Step(do="reset", session="a"), *units("a", 3, 1)]
+    return [
+        opened("b", asked),
+        *units("b", seed, 2),
+        export("b", "first"),
+        Step(do="close", session="b"),
+        opened("c", asked),
+        *units("c", 5, 1),
+        export("c", "second"),
+        Step(do="close", session="c"),
+        opened("a", asked),
+        take("a", "first"),
+        *units("a", seed, 1, start=2),
+        take("a", "second"),
+        *units("a", 5, 2, start=1),
+        *(anew if "reset" in context.hello.features else ()),
+        *ended("a"),
+    ]
+
+
+def _first_gone(context: Context, program: list[Step]) -> str | None:
+    """Not a bit of the second life, nor of what comes after it, depends on the first."""
+    context.need("kv_transfer")
+
+    def later(steps: list[Step]) -> list[Life]:
+        return [life for life in play(context.port, steps) if life.session == "a"][2:]
+
+    def judge(a: list[Life], b: list[Life]) -> str | None:
+        reason = same_lives(a, b, ("a",))
+        return reason and f"another state imported before it: {reason}"
+
+    return settled(
+        context,
+        lambda: later(program),
+        lambda: later(_second_import(context, 2)),
+        judge,
+        lambda a, b: same_lives(a, b, ("a",)),
+    )
 
 
 def _early(context: Context, schedule: Schedule, count: int) -> list[Step]:

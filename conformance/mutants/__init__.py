@@ -7,6 +7,7 @@ from typing import Final
 
 from conformance.mutants import (
     afterwards,
+    again,
     backbone,
     benign,
     benign_arithmetic,
@@ -55,6 +56,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         claims,
         seldom,
         afterwards,
+        again,
         identity,
         identity_sessions,
         sampling,

@@ -17,6 +17,7 @@ from reference.token_table import COLUMNS, TokenTable
 from reference.units import Latents
 from spec.errors import PortError
 
+PAD = COLUMNS.index("pad")
 CODECS = ("video_encoder", "audio_encoder", "video_decoder", "audio_decoder")
 """The streaming states of a thinker, each a tuple of tensors."""
 
@@ -45,7 +46,7 @@ def imported(export: KvExport, fresh: SessionState) -> SessionState:
         fresh: of a session opened with the same request; it has the structure.
 
     Raises:
-        PortError: something is missing, of another shape, or not finite.
+        PortError: something is missing, of another shape, not finite, or of no session.
     """
     if export.unit < 0:
         raise PortError("exported unit", export.unit, "0 or more")
@@ -53,6 +54,7 @@ def imported(export: KvExport, fresh: SessionState) -> SessionState:
         raise PortError("exported roles", sorted(export.roles), "thinker and performer")
     for role, entries in export.roles.items():
         check_entries(f"{role}'s entries", entries, fresh.thinker.cache)
+    check_history(export)
 
     def tensor(name: str, like: Tensor) -> Tensor:
         array = export.extra.get(name)
@@ -97,6 +99,25 @@ def check_entries(what: str, entries: KvEntries, like: KVEntries) -> None:
         if array.shape != (layers, heads, count, width):
             raise PortError(f"{what}: {name}", array.shape, f"{(layers, heads, count, width)}")
         require_finite(f"{what}: {name}", array)
+
+
+def check_history(export: KvExport) -> None:
+    """Raise `PortError` unless some session could have come to these entries: each once, none of a
+    unit to come, and both roles with the same ones of what both have committed (WS-STREAMING-6)."""
+    common: list[set[tuple[int, ...]]] = []
+    for role, entries in export.roles.items():
+        rows = entries.rows
+        # Unit, segment and slot name an entry (WS-LAYOUT-2).
+        if len(np.unique(rows[:, [0, 1, 3]], axis=0)) != len(rows):
+            raise PortError(f"{role}'s entries", "one of them twice", "each once")
+        newest = int(rows[:, 0].max(initial=-1))
+        if newest >= export.unit:
+            raise PortError(f"{role}'s entries", f"unit {newest}", f"units before {export.unit}")
+        done = (rows[:, 0] < export.unit - 1) & (rows[:, PAD] == 0)
+        common.append({tuple(row) for row in rows[done].tolist()})
+    if common[0] != common[1]:
+        found = " and ".join(f"{len(rows)}" for rows in common)
+        raise PortError("exported roles", f"{found} entries of their own", "equal ones")
 
 
 def require_finite(what: str, array: Array) -> None:
