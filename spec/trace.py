@@ -28,6 +28,8 @@ EVENT_ID: Final = re.compile(r"([a-z]+):(0|[1-9][0-9]{0,17})")
 
 Value = str | int | bool | None
 Detail = Mapping[str, Value]
+Source = tuple[str, str, str]
+"""Process, kind, session."""
 
 
 class TraceError(WanStreamerError):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from types import MethodType
 from typing import Final, TypeVar
 
 import attrs
 
-from spec.trace import PROCESSES, Kind, TraceError, TraceEvent
+from spec.trace import PROCESSES, Kind, Source, TraceError, TraceEvent
 from spec.trace_ids import Ids
 from spec.trace_queues import QUEUES
-from spec.trace_rows import Row, row_of
+from spec.trace_rows import Row, causes_of, row_of
 from spec.trace_sessions import CAUSES, Say, Session
 
 BUSY: Final = frozenset(
@@ -31,11 +32,17 @@ JUDGES: Final[dict[str, Callable[[Session, Row], None]]] = {
     Kind.DECODE.value: Session.decode,
 }
 EMIT: Final = Kind.EMIT.value
-JUDGED: Final = BUSY | JUDGES.keys() | {EMIT}
 """Plain texts, as in a row: looking one up among members of an enumeration takes twice as long."""
 
+KEPT_TRACKS: Final = 65_536
+"""Each source is looked at once; with more of them, once in a while again."""
+
 ORDER: Final = "events by (t_ns, id)"
-NOTHING: Final[Row] = (-1, "", -1, "", "", "", -1, 0, (), {})
+NOTHING: Final[Row] = (-1, -1, "", -1, 0, None, {}, ("", "", ""))
+
+Track = tuple[Ids, Session, dict[str, Row] | None, Callable[[Row], None] | None, bool]
+"""What events of one source have in common: the numbers of their process, their session, the last
+spans of its resources if they occupy one, what judges them, and whether they are emissions."""
 
 K = TypeVar("K")
 
@@ -88,65 +95,65 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
     Raises:
         TraceError: rows out of order.
     """
-    findings, sessions, shared = Findings(), dict[str, Session](), dict[tuple[str, str], Row]()
+    findings, sessions, tracks = Findings(), dict[str, Session](), dict[Source, Track]()
+    shared = dict[tuple[str, str], Row]()
     say = findings.say
     ids = {process: Ids() for process in PROCESSES}
     instant = Instant(say, ids)
     count, now, before = 0, -1, NOTHING
     for count, row in enumerate(rows, 1):  # noqa: B007
-        t_ns, process, number, name, session, kind, _, dur_ns, cause, detail = row
+        t_ns, number, name, _, dur_ns, cause, detail, source = row
         if t_ns > now:
             if instant.open:
                 instant.settle()
             now = t_ns
-        elif t_ns < now or (process, number) <= before[1:3]:
-            raise TraceError("trace", f"{name} after {before[3]}", ORDER)
+        elif t_ns < now or (source[0], number) <= (before[7][0], before[1]):
+            raise TraceError("trace", f"{name} after {before[2]}", ORDER)
         before = row
-        of_process = ids[process]
-        of_process.last = kind
+        track = tracks.get(source)
+        if track is None:
+            if len(tracks) >= KEPT_TRACKS:
+                tracks.clear()
+            track = tracks[source] = track_of(source, ids, sessions, say)
+        of_process, state, busy, judge, emits = track
+        of_process.last = source
         if number == of_process.next and not of_process.others:
             of_process.next = number + 1
         elif not of_process.take(number):
             say(5, row, "its id was used before")
-        state = sessions.get(session)
-        if state is None:
-            state = sessions[session] = Session(say=say)
         ends = state.ends
-        for other in cause:
-            end = ends.get(other)
-            if end is None:
-                end = state.older.get(other)
-            if end is None:
-                instant.open = True
-                instant.waiting.append((row, other, state, sessions.get(WHOLE, state)))
-            elif end > t_ns:
-                say(5, row, f"its cause {other} ends later, at {end} ns")
+        if cause is not None:
+            end = ends.get(cause)
+            if end is None or end > t_ns:
+                instant.look(row, state, sessions.get(WHOLE, state))
         if instant.open:
             instant.rows.append(row)
         if len(ends) < CAUSES:
             ends[name] = t_ns + dur_ns
         else:
             state.remember(name, t_ns + dur_ns)
-        if kind in JUDGED:
-            if kind in BUSY:
-                resource = detail.get("resource")
-                if type(resource) is str:
-                    occupy(shared, (process, resource), row, say)
+        if busy is not None:
+            resource = detail.get("resource")
+            if type(resource) is str:
+                occupy(shared, (source[0], resource), row, say)
+            else:
+                last = busy.get(source[0])
+                if last is None or last[0] + last[4] <= t_ns:
+                    busy[source[0]] = row
                 else:
-                    occupy(state.busy, process, row, say)
-            judge = JUDGES.get(kind)
-            if judge is not None:
-                judge(state, row)
-            elif kind == EMIT:
-                if state.can_emit(row):
-                    state.emit(row)
-                else:
-                    instant.open = True
-                    instant.emissions.append((row, state))
+                    occupy(busy, source[0], row, say)
+        if judge is not None:
+            judge(row)
+        elif emits:
+            if state.can_emit(row):
+                state.emit(row)
+            else:
+                instant.open = True
+                instant.emissions.append((row, state))
         if "queue_limit" in detail:
             state.queue(row)
     instant.settle()
-    unfinished = [process for process in PROCESSES if ids[process].last not in ("", Kind.END)]
+    unfinished = [process for process in PROCESSES if ids[process].last[1] not in ("", Kind.END)]
     if not unfinished:
         for state in sessions.values():
             state.over()
@@ -163,12 +170,27 @@ def check_rows(rows: Iterable[Row]) -> TraceReport:
     )
 
 
+def track_of(
+    source: Source, ids: Mapping[str, Ids], sessions: dict[str, Session], say: Say
+) -> Track:
+    """The track of events of one source; a session begins with its first."""
+    process, kind, name = source
+    state = sessions.get(name)
+    if state is None:
+        state = sessions[name] = Session(say=say)
+    judge = JUDGES.get(kind)
+    return (
+        ids[process], state, state.busy if kind in BUSY else None,
+        None if judge is None else MethodType(judge, state), kind == EMIT,
+    )  # fmt: skip
+
+
 def queues_of(sessions: Iterable[Session]) -> dict[str, tuple[int, int]]:
     """The largest length and the largest limit of every queue that is stated (WS-TRACE-11)."""
     found = dict[str, tuple[int, int]]()
     for session in sessions:
         for of, (length, limit) in session.queues.items():
-            name = QUEUES.get(of, " ".join(of))
+            name = QUEUES.get(of[:2], " ".join(of[:2]))
             before = found.get(name, (0, 0))
             found[name] = max(before[0], length), max(before[1], limit)
     return found
@@ -183,7 +205,7 @@ class Findings:
 
     def say(self, clause: int, row: Row, text: str) -> None:
         """Take one that an event shows."""
-        self._take(clause, row[3], text)
+        self._take(clause, row[2], text)
 
     def missing(self, process: str, ids: Ids) -> None:
         """Numbers that no event of a process has (WS-TRACE-5)."""
@@ -212,6 +234,16 @@ class Instant:
     emissions: list[tuple[Row, Session]] = attrs.field(factory=list)
     rows: list[Row] = attrs.field(factory=list)
     open: bool = False
+
+    def look(self, row: Row, state: Session, whole: Session) -> None:
+        """Judge causes that are not all in plain sight; those of one that is not there yet wait."""
+        for cause in causes_of(row):
+            end = state.end_of(cause)
+            if end is None:
+                self.open = True
+                self.waiting.append((row, cause, state, whole))
+            elif end > row[0]:
+                self.say(5, row, f"its cause {cause} ends later, at {end} ns")
 
     def settle(self) -> None:
         """The instant is over."""
@@ -246,22 +278,22 @@ def occupy(busy: dict[K, Row], resource: K, row: Row, say: Say) -> None:
     if last is None:
         busy[resource] = row
         return
-    until = last[0] + last[7]
+    until = last[0] + last[4]
     if until > row[0]:
-        say(7, row, f"starts while {last[3]} runs, until {until} ns")
-    if row[0] + row[7] >= until:
+        say(7, row, f"starts while {last[2]} runs, until {until} ns")
+    if row[0] + row[4] >= until:
         busy[resource] = row
 
 
 def circles(rows: list[Row], say: Say) -> None:
     """Events of one instant may cause each other, but not in a circle (WS-TRACE-5)."""
     effects, waiting = dict[str, list[str]](), dict[str, int]()
-    here = {row[3] for row in rows}
+    here = {row[2] for row in rows}
     for row in rows:
-        inside = [cause for cause in row[8] if cause in here]
-        waiting[row[3]] = len(inside)
+        inside = [cause for cause in causes_of(row) if cause in here]
+        waiting[row[2]] = len(inside)
         for cause in inside:
-            effects.setdefault(cause, []).append(row[3])
+            effects.setdefault(cause, []).append(row[2])
     ready = deque(name for name, causes in waiting.items() if not causes)
     while ready:
         for effect in effects.get(ready.popleft(), ()):
@@ -269,5 +301,5 @@ def circles(rows: list[Row], say: Say) -> None:
             if not waiting[effect]:
                 ready.append(effect)
     for row in rows:
-        if waiting[row[3]]:
+        if waiting[row[2]]:
             say(5, row, "it is a cause of itself")

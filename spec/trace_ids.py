@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from spec.trace import TraceError
+from spec.trace import Source, TraceError
 
 RUNS: Final = 1_048_576
 """Runs of numbers that may be apart at one time: one a session is natural, more is hostile."""
@@ -23,14 +23,14 @@ class Ids:
     ``next`` ends the first run, from 0; ``others`` are the first numbers of the runs after it, in
     order, and ``ends`` says where each of those ends. Runs that meet become one, so a process that
     counts takes no memory, and one that counts session by session a run a session.
-    ``last`` is the kind of its newest event.
+    ``last`` is the source of its newest event.
     """
 
     next: int = 0
     others: list[int] = attrs.field(factory=list)
     ends: dict[int, int] = attrs.field(factory=dict)
     starts: dict[int, int] = attrs.field(factory=dict)
-    last: str = ""
+    last: Source = ("", "", "")
 
     def take(self, number: int) -> bool:
         """Use a number; false if it was used before.

@@ -82,16 +82,43 @@ def header_of_line(line: str, number: int) -> None:
         raise TraceError(f"line {number}: header", header, allowed)
 
 
-def detail_of(text: str) -> Detail | None:
-    """The detail that ``text``, without a backslash in it, is; None if it is none (WS-TRACE-1)."""
-    try:
-        data = _decode_fast(text)
-    except (RecursionError, TraceError, ValueError):
-        return None
+class NotPlainError(Exception):
+    """A text is not in the writer's own form: the strict reader says what it is."""
+
+
+def detail_of(text: str) -> Detail:
+    """The detail that ``text``, ASCII without a backslash, is (WS-TRACE-1).
+
+    Raises:
+        NotPlainError: it is none.
+    """
+    data = _plain(text)
     # Where nothing is escaped, a colon after a quote ends a key: as many as there are keys, so
     # each is there once.
-    whole = isinstance(data, dict) and len(data) == text.count('":') and _flat(data)
-    return data if whole else None
+    if not isinstance(data, dict) or len(data) != text.count('":') or not _flat(data):
+        raise NotPlainError
+    return data
+
+
+def integers(texts: list[str]) -> list[int]:
+    """The integers that texts of digits, perhaps after a sign, are.
+
+    Raises:
+        NotPlainError: one begins with a zero too many, or is too long.
+    """
+    numbers = _plain(f"[{','.join(texts)}]")
+    assert isinstance(numbers, list)
+    return numbers
+
+
+def _plain(text: str) -> object:
+    try:
+        data, end = _scan(text)
+    except (RecursionError, ValueError):
+        raise NotPlainError from None
+    if end != len(text):
+        raise NotPlainError
+    return data
 
 
 def refuse_line(line: str, number: int) -> NoReturn:
@@ -137,9 +164,9 @@ def _no_number(name: str) -> NoReturn:
 
 _decode: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number).decode
 
-_decode_fast: Final = json.JSONDecoder(parse_constant=_no_number).decode
+_scan: Final = json.JSONDecoder(parse_constant=_no_number).raw_decode
 
-_VALUES: Final = (str, int, bool, NoneType)
+_VALUES: Final = frozenset((str, int, bool, NoneType))
 _FIELDS: Final[Mapping[str, type]] = {
     "id": str, "session": str, "process": str, "kind": str,
     "unit": int, "t_ns": int, "dur_ns": int, "cause": list, "detail": dict,
@@ -172,4 +199,4 @@ def event_of_line(line: str, number: int) -> TraceEvent:
 
 
 def _flat(detail: dict[str, Any]) -> bool:
-    return all(type(value) in _VALUES for value in detail.values())
+    return _VALUES.issuperset(map(type, detail.values()))

@@ -9,33 +9,44 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
-from spec.trace import MAX_LINE, MAX_NS, PROCESSES, Detail, Kind, TraceEvent
-from spec.trace_reading import detail_of, event_of_line, header_of_line, refuse_line
+from spec.trace import MAX_LINE, PROCESSES, Detail, Kind, Source, TraceEvent
+from spec.trace_reading import (
+    NotPlainError,
+    detail_of,
+    event_of_line,
+    header_of_line,
+    integers,
+    refuse_line,
+)
 
 BLOCK: Final = MAX_LINE
 """Characters read at a time."""
 
-KEPT_DETAILS: Final = 4_096
-"""Details repeat (a message of one kind, the same number of bytes); so many are remembered."""
+KEPT_TEXTS: Final = 4_096
+"""Details repeat (a message of one kind, the same number of bytes), and so does what stands from
+the kind to the session; so many texts of each are remembered with what they say."""
 
-Row = tuple[int, str, int, str, str, str, int, int, tuple[str, ...], Detail]
-"""t_ns, process, number of the id, id, session, kind, unit, dur_ns, cause, detail."""
+Causes = tuple[str, ...] | str | None
+"""The causes of an event; most have one alone, which then stands for itself."""
 
-_INTEGER: Final = "(0|[1-9][0-9]{0,18})"
-_CAUSE: Final = "[a-z]{1,16}:[0-9]{1,18}"
+Row = tuple[int, int, str, int, int, Causes, Detail, Source]
+"""t_ns, number of the id, id, unit, dur_ns, causes, detail, source."""
+
 _LINE: Final = re.compile(
-    # Printable ASCII without a backslash; the bounds keep a whole line far below MAX_LINE.
-    rf'^\{{"cause":\[(?:"({_CAUSE}(?:","{_CAUSE}){{0,99}})")?\]'
-    rf',"detail":(\{{[ !-\[\]-|~]{{0,4096}}\}}),"dur_ns":{_INTEGER}'
-    rf',"id":"(({"|".join(PROCESSES)}):(0|[1-9][0-9]{{0,17}}))","kind":"({"|".join(Kind)})"'
-    rf',"process":"\5","session":"([ !#-\[\]-~]{{0,512}})","t_ns":{_INTEGER}'
-    r',"unit":(-1|0|[1-9][0-9]{0,17})\}$',
+    # What ends at a sign is found faster than what consists of some; it is looked at afterwards.
+    # Integers of 18 digits are within every bound that a field has.
+    r'^\{"cause":\[(?:"([^]]*)")?\],"detail":(\{[^}]*\}),"dur_ns":([0-9]{1,18})'
+    r',"id":"(([a-z]+):([0-9]{1,18}))","kind":"([^"]*","process":"\5","session":"[^"]*)"'
+    r',"t_ns":([0-9]{1,18}),"unit":(-?[0-9]{1,18})\}$',
     re.MULTILINE,
 )
-
+_SOURCE: Final = re.compile(
+    # Printable ASCII without a backslash.
+    rf'({"|".join(Kind)})","process":"({"|".join(PROCESSES)})","session":"([ !#-\[\]-~]*)'
+)
 
 COLUMNS: Final = 1 + _LINE.groups
 """Texts of a line: what stands before it, and its groups."""
@@ -51,10 +62,17 @@ class TextBlocks(Protocol):
 def row_of(event: TraceEvent) -> Row:
     """The same event as a row (WS-TRACE-1)."""
     number = int(event.id.rpartition(":")[2])
+    cause = event.cause[0] if len(event.cause) == 1 else event.cause or None
+    source = event.process, event.kind.value, event.session
     return (
-        event.t_ns, event.process, number, event.id, event.session,
-        event.kind.value, event.unit, event.dur_ns, event.cause, event.detail,
+        event.t_ns, number, event.id, event.unit, event.dur_ns, cause, event.detail, source
     )  # fmt: skip
+
+
+def causes_of(row: Row) -> tuple[str, ...]:
+    """All causes of an event (WS-TRACE-1)."""
+    causes = row[5]
+    return (causes,) if isinstance(causes, str) else causes or ()
 
 
 def read_rows(stream: TextBlocks) -> Iterator[Row]:
@@ -67,7 +85,7 @@ def read_rows(stream: TextBlocks) -> Iterator[Row]:
 
 
 def _row_blocks(stream: TextBlocks) -> Iterator[Iterable[Row]]:
-    number, known = 0, dict[str, Detail]()
+    number, details, sources = 0, Details(), Sources()
     for block in _blocks(stream):
         text = block
         if number == 0:
@@ -75,39 +93,72 @@ def _row_blocks(stream: TextBlocks) -> Iterator[Iterable[Row]]:
             header_of_line(block[:end], 1)
             number, text = 1, block[end:]
         lines = text.count("\n")
-        yield _fast(text, lines, known) or _strict(text, number + 1)
+        yield _fast(text, lines, details, sources) or _strict(text, number + 1)
         number += lines
     if number == 0:
         header_of_line("", 1)
 
 
-def _fast(text: str, lines: int, known: dict[str, Detail]) -> Iterable[Row] | None:
+class Details(dict[str, Detail]):
+    """What texts of details say: each is read once."""
+
+    def __missing__(self, text: str) -> Detail:
+        if len(self) > KEPT_TEXTS:
+            self.clear()
+        self[text] = detail = detail_of(text)
+        return detail
+
+
+class Sources(dict[str, Source]):
+    """What texts from the kind to the session say: each is read once."""
+
+    def __missing__(self, text: str) -> Source:
+        if len(self) > KEPT_TEXTS:
+            self.clear()
+        found = _SOURCE.fullmatch(text)
+        if found is None:
+            raise NotPlainError
+        kind, process, session = found.groups()
+        self[text] = source = process, kind, session
+        return source
+
+
+def _fast(text: str, lines: int, details: Details, sources: Sources) -> Iterable[Row] | None:
     """Rows of a block of lines in the writer's form; None if any is in another."""
     # Column after column, without a tuple a line. As many matches as lines are all whole lines.
     found = _LINE.split(text)
-    if len(found) != COLUMNS * lines + 1 or not lines:
+    if len(found) != COLUMNS * lines + 1 or not lines or "\\" in text or not text.isascii():
         return None
-    causes, details, durs, ids, processes, numbers, kinds, sessions, starts, units = (
-        found[column::COLUMNS] for column in range(1, COLUMNS)
-    )
-    t_ns, dur_ns = list(map(int, starts)), list(map(int, durs))
-    if max(t_ns) > MAX_NS or max(dur_ns) > MAX_NS:
+    try:
+        dur_ns, number, t_ns, unit = (integers(found[column::COLUMNS]) for column in (3, 6, 8, 9))
+        return zip(
+            t_ns, number, found[4::COLUMNS], unit, dur_ns, _causes(found[1::COLUMNS]),
+            list(map(details.__getitem__, found[2::COLUMNS])),
+            list(map(sources.__getitem__, found[7::COLUMNS])), strict=True,
+        )  # fmt: skip
+    except NotPlainError:
         return None
-    if len(known) > KEPT_DETAILS:
-        known.clear()
-    for detail in set(details).difference(known):
-        value = detail_of(detail)
-        if value is None:
-            return None
-        known[detail] = value
-    return zip(
-        t_ns, processes, map(int, numbers), ids, sessions, kinds, map(int, units), dur_ns,
-        [
-            () if text is None else (text,) if "," not in text else tuple(text.split('","'))
-            for text in causes
-        ],
-        map(known.__getitem__, details), strict=True,
-    )  # fmt: skip
+
+
+def _causes(texts: list[str | None]) -> Sequence[Causes]:
+    """What lists of causes say, given what stands from the first to the last quote of each.
+
+    Raises:
+        NotPlainError: a character that JSON wants escaped, or not a list of texts.
+    """
+    joined = "".join(filter(None, texts))
+    if not joined.isprintable():
+        raise NotPlainError
+    if '"' not in joined:
+        return texts
+    return [text if text is None or '"' not in text else _several(text) for text in texts]
+
+
+def _several(text: str) -> tuple[str, ...]:
+    causes = tuple(text.split('","'))
+    if '"' in "".join(causes):
+        raise NotPlainError
+    return causes
 
 
 def _strict(text: str, first: int) -> Iterator[Row]:

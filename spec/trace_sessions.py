@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from spec import clock
-from spec.trace import Kind
-from spec.trace_rows import Row
+from spec.trace import Kind, Source
+from spec.trace_rows import Causes, Row
 
 OBSERVE: Final = Kind.OBSERVE.value
 
@@ -32,14 +32,14 @@ class Session:
     """The invariants of one session; ``say`` takes what is broken.
 
     ``ends`` and ``older`` map the ids of recent events to their ends. ``observed`` and ``decoded``
-    are the newest units. ``queues``: by process and kind of the events that state it, the largest
+    are the newest units. ``queues``: by the source of the events that state it, the largest
     length of a queue, and its limit. ``given_up`` holds the units after the newest emitted one that
     no emission will follow.
     """
 
     say: Say
-    ends: dict[str, int] = attrs.field(factory=dict)
-    older: dict[str, int] = attrs.field(factory=dict)
+    ends: dict[Causes, int] = attrs.field(factory=dict)
+    older: dict[Causes, int] = attrs.field(factory=dict)
     epoch: int = -1
     appended: int = 0
     length: int = 0
@@ -56,7 +56,7 @@ class Session:
     deadline_ns: int | None = None
     due_unit: int = 0
     presented: dict[str, int] = attrs.field(factory=dict)
-    queues: dict[tuple[str, str], tuple[int, int]] = attrs.field(factory=dict)
+    queues: dict[Source, tuple[int, int]] = attrs.field(factory=dict)
 
     def remember(self, name: str, end_ns: int) -> None:
         """Make room among the recent events, then keep one (WS-TRACE-5)."""
@@ -68,12 +68,13 @@ class Session:
 
     def can_emit(self, row: Row) -> bool:
         """The unit is decoded already; otherwise that may end at this very instant."""
-        return row[6] < self.decoded or (row[6] == self.decoded and self.decoded_ns <= row[0])
+        return row[3] < self.decoded or (row[3] == self.decoded and self.decoded_ns <= row[0])
 
     def append(self, row: Row) -> None:
         """Slices are appended once, in order and contiguously in each epoch (WS-TRACE-6)."""
-        unit, detail = row[6], row[9]
-        epoch, before, after = map(detail.get, ("epoch", "kv_len_before", "kv_len_after"))
+        unit, detail = row[3], row[6]
+        epoch, before = detail.get("epoch"), detail.get("kv_len_before")
+        after = detail.get("kv_len_after")
         if type(epoch) is not int or type(before) is not int or type(after) is not int:
             self.say(6, row, "append without integers epoch, kv_len_before, kv_len_after")
             return
@@ -94,14 +95,14 @@ class Session:
 
     def observe(self, row: Row) -> None:
         """Units are observed in order, each once (WS-TRACE-10), none far ahead (WS-TRACE-11)."""
-        unit = row[6]
+        unit = row[3]
         last, self.observed, self.observation = self.observed, unit, row
         self.in_flight += 1
         if self.ended:
             self.say(10, row, f"observes unit {unit} after the session was given up")
         elif unit <= last:
             self.say(10, row, f"observes unit {unit} after unit {last}")
-        elif not self._accounted(last, unit):
+        elif unit != last + 1 and not self._accounted(last, unit):
             self.say(10, row, f"observes unit {unit} after unit {last}, none given up between")
         if self.in_flight > self.window + 1:
             allowed = f"at most {self.window + 1}"
@@ -110,8 +111,8 @@ class Session:
     def give_up(self, row: Row) -> None:
         """A drop that states a policy accounts for its unit; without a unit, for all that the
         session still owes, which ends it (WS-TRACE-10)."""
-        unit = row[6]
-        if type(row[9].get("policy")) is not str:
+        unit = row[3]
+        if type(row[6].get("policy")) is not str:
             return
         if unit < 0:
             self.ended = True
@@ -124,8 +125,8 @@ class Session:
 
     def decode(self, row: Row) -> None:
         """Each unit is decoded once, in order (WS-TRACE-9)."""
-        unit = row[6]
-        last, self.decoded, self.decoded_ns = self.decoded, unit, row[0] + row[7]
+        unit = row[3]
+        last, self.decoded, self.decoded_ns = self.decoded, unit, row[0] + row[4]
         self.in_flight -= 1
         if unit <= last:
             self.say(9, row, f"decodes unit {unit} after unit {last}")
@@ -133,11 +134,11 @@ class Session:
     def emit(self, row: Row) -> None:
         """Each unit is emitted once, in order, after its decoding (WS-TRACE-9), and none is left
         out unless it was given up (WS-TRACE-10)."""
-        unit = row[6]
+        unit = row[3]
         last, self.emitted = self.emitted, unit
         if unit <= last:
             self.say(9, row, f"emits unit {unit} after unit {last}")
-        elif not self._accounted(last, unit):
+        elif unit != last + 1 and not self._accounted(last, unit):
             self.say(10, row, f"emits unit {unit} after unit {last}, none given up between")
         elif unit in self.given_up:
             self.say(10, row, f"emits unit {unit}, which was given up")
@@ -145,14 +146,16 @@ class Session:
             self.say(9, row, f"emits unit {unit} before it is decoded")
         if self.given_up:
             self.given_up = {other for other in self.given_up if other > unit}
-        if row[9]:
+        detail = row[6]
+        if "deadline_ns" in detail or "gap_ns" in detail:
             self._deadline(row)
+        if "audio_end_ns" in detail or "video_end_ns" in detail:
             self._presented(row)
 
     def _deadline(self, row: Row) -> None:
         """What is emitted late is a gap of that length, and all that follows is due later by it
         (WS-TRACE-12)."""
-        deadline, gap = row[9].get("deadline_ns"), row[9].get("gap_ns")
+        deadline, gap = row[6].get("deadline_ns"), row[6].get("gap_ns")
         if type(deadline) is not int and type(gap) is not int:
             return
         if type(deadline) is not int or type(gap) is not int:
@@ -162,42 +165,41 @@ class Session:
         if gap != late:
             self.say(12, row, f"emitted {late} ns late with a gap of {gap} ns")
         if self.deadline_ns is not None:
-            units = row[6] - self.due_unit
+            units = row[3] - self.due_unit
             due = self.deadline_ns + units * clock.UNIT_NS
             # Giving up units may win back their time, at most all of it.
             if not due - (units - 1) * clock.UNIT_NS <= deadline <= due:
                 self.say(12, row, f"due at {deadline} ns, the ones before make it {due} ns")
-        self.deadline_ns, self.due_unit = deadline + late, row[6]
+        self.deadline_ns, self.due_unit = deadline + late, row[3]
 
     def _presented(self, row: Row) -> None:
         """Sound and picture go forward, and never past the end of their unit (WS-TRACE-13)."""
         for name in ("audio_end_ns", "video_end_ns"):
-            end = row[9].get(name)
+            end = row[6].get(name)
             if type(end) is not int:
                 continue
             last = self.presented.get(name, 0)
             self.presented[name] = end
             if end < last:
                 self.say(13, row, f"{name} goes back from {last} to {end} ns")
-            if end > (row[6] + 1) * clock.UNIT_NS:
-                self.say(13, row, f"{name} is {end} ns, past the end of unit {row[6]}")
+            if end > (row[3] + 1) * clock.UNIT_NS:
+                self.say(13, row, f"{name} is {end} ns, past the end of unit {row[3]}")
 
     def queue(self, row: Row) -> None:
         """A queue that states its limit stays within it, and the limit as it is; units in work
         are as many as the trace itself shows (WS-TRACE-11)."""
-        kind, detail = row[5], row[9]
+        detail, source = row[6], row[7]
         length, limit = detail.get("queue"), detail["queue_limit"]
         if type(limit) is not int:
             return
         if type(length) is not int or not 0 <= length <= limit:
             self.say(11, row, f"a queue of {length}, at most {limit}")
             return
-        if kind == OBSERVE and length != self.in_flight:
+        if source[1] == OBSERVE and length != self.in_flight:
             self.say(11, row, f"{length} units in work, the trace shows {self.in_flight}")
-        of = row[1], kind
-        known = self.queues.get(of)
+        known = self.queues.get(source)
         if known is None or length > known[0]:
-            self.queues[of] = length, limit
+            self.queues[source] = length, limit
         if known is not None and limit != known[1]:
             self.say(11, row, f"a queue of at most {limit}, of at most {known[1]} before")
 
@@ -212,7 +214,6 @@ class Session:
 
     def _accounted(self, last: int, unit: int) -> bool:
         """All units between ``last`` and ``unit`` were given up."""
-        return unit == last + 1 or (
-            unit - last - 1 <= len(self.given_up)
-            and all(k in self.given_up for k in range(last + 1, unit))
+        return unit - last - 1 <= len(self.given_up) and all(
+            k in self.given_up for k in range(last + 1, unit)
         )
