@@ -3,13 +3,14 @@
 Without that option the plugin does nothing, and loads neither the suite nor torch. A failed or
 erroneous case fails, an unsupported one is skipped, an inconclusive one fails or, if so chosen, is
 expected to; a waived one is an expected failure, and each waiver has an item of its own that fails
-when the waiver has expired or is not needed (WS-CONFORMANCE-10, WS-CONFORMANCE-20).
+when the waiver has expired or is not needed (WS-CONFORMANCE-10, WS-CONFORMANCE-20). A run that
+executed too little fails, unless its cases were picked by name (WS-CONFORMANCE-21).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from conformance.verdicts import CaseResult
 
 NAME = "wanstreamer"
+PICKING = ("keyword", "markexpr", "deselect", "lf", "stepwise", "collectonly", "maxfail")
+"""Options of pytest with which not every case is run: whoever uses them knows that."""
+ALL: Final = ("", False, 0, list[str](), NAME)
+"""Values of theirs with which every case is; the last is that of ``-m wanstreamer``."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +45,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "wanstreamer(clause): a case of the conformance suite")
+    if config.getoption("wanstreamer_port") is not None:
+        config.pluginmanager.register(Enough(config), f"{NAME}-enough")
+
+
+class Enough:
+    """Counts what was executed where the reports come together, under pytest-xdist too."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.verdicts: dict[str, str] = {}
+        self.reasons: tuple[str, ...] = ()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        found = dict(report.user_properties)
+        if report.when == "call" and "verdict" in found:
+            self.verdicts[str(found["case"])] = str(found["verdict"])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        picked = any(self.config.getoption(name, None) not in (None, *ALL) for name in PICKING)
+        if picked or not self.verdicts or hasattr(self.config, "workerinput"):
+            return
+        from conformance.reporting.floors import floors
+        from conformance.verdicts import CaseResult, Verdict, too_few, wanted
+
+        clause = self.config.getoption("wanstreamer_clause")
+        results = [
+            CaseResult(id=case, clause="", verdict=Verdict(verdict))
+            for case, verdict in self.verdicts.items()
+        ]
+        required = wanted(tuple(dict.fromkeys(r.check for r in results)), results)
+        self.reasons = too_few(results, required, floors(required, clause))
+        allowed = self.config.getoption("wanstreamer_inconclusive") == "xfail"
+        if self.reasons and not allowed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for reason in self.reasons:
+            terminalreporter.line(f"{NAME}: inconclusive: {reason}", red=True)
 
 
 class Suite(pytest.Collector):
@@ -69,8 +113,9 @@ class Judged(pytest.Item):
 
     def runtest(self) -> None:
         result = self._port.result(self.case_id)
-        self.user_properties.append(("clause", result.clause))
         verdict = result.verdict.value
+        told = (("clause", result.clause), ("case", result.id), ("verdict", verdict))
+        self.user_properties.extend(told)
         if verdict == "unsupported":
             pytest.skip(result.detail)
         expected = self.config.getoption("wanstreamer_inconclusive") == "xfail"

@@ -38,7 +38,7 @@ from conformance.second_judge import LOG as SECOND_LOG
 from conformance.second_judge import Step, Task, fingerprint, side_by_side
 from conformance.stdio.port import StdioPort
 from conformance.stdio.untrusted import clipped
-from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few
+from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few, wanted
 from spec.errors import ConfigError
 
 ORACLE: Final = "reference"
@@ -257,8 +257,7 @@ def _sum(
     only: str | None,
     idle: bool = False,
 ) -> RunEnded:
-    # A check of which every case needs an optional feature may stay unexecuted.
-    required = [c for c in checks if not _all_unsupported(c, cases)]
+    required = wanted(checks, cases)
     # Whoever picks cases knows that they are few.
     needed = {} if only is not None else floors.floors(required, clause)
     verdict = overall(cases, required, needed)
@@ -270,11 +269,6 @@ def _sum(
     return RunEnded(
         verdict=verdict, counts=counted(cases), exit=exit_status(verdict, cases), reasons=reasons
     )
-
-
-def _all_unsupported(check_id: str, cases: Sequence[CaseResult]) -> bool:
-    own = [case.verdict for case in cases if case.check == check_id]
-    return bool(own) and set(own) == {Verdict.UNSUPPORTED}
 
 
 __all__ = ["PROFILES", "Profile", "Report", "check", "judge", "listing", "plan", "run", "select"]

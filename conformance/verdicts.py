@@ -87,6 +87,15 @@ def too_few(
     )
 
 
+def wanted(checks: Sequence[str], cases: Sequence[CaseResult]) -> list[str]:
+    """Those of ``checks`` of which something must have been executed: not those that need an
+    optional feature in every case, when the port has not got it (WS-CONFORMANCE-21)."""
+    found: dict[str, set[Verdict]] = {}
+    for case in cases:
+        found.setdefault(case.check, set()).add(case.verdict)
+    return [check for check in checks if found.get(check) != {Verdict.UNSUPPORTED}]
+
+
 def exit_status(verdict: Verdict, cases: Sequence[CaseResult]) -> int:
     """0 conformant, 1 not, 2 usage or environment, 3 inconclusive (WS-CONFORMANCE-11)."""
     if verdict is Verdict.ERROR:

@@ -10,6 +10,8 @@ from conformance import pytest_cases, runner
 from conformance.case import Case, Inconclusive
 from conformance.checks.registry import CHECKS
 from conformance.ports.reference import ReferencePort
+from conformance.reporting import floors
+from conformance.reporting.floors import ALL_CLAUSES, CheckFacts
 from conformance.resolve import catalogue
 
 # `pytester` forgets the modules that a run brings in; torch cannot be loaded twice.
@@ -54,6 +56,7 @@ reason = "known"
 issue = "https://example.org/7"
 expires = {expires}
 """
+HONEST = CHECKS["port/honest"]
 CLAUSE = "--wanstreamer-clause=WS-CONFORMANCE-3"
 
 
@@ -150,6 +153,27 @@ def test_an_inconclusive_case_fails_unless_it_may_not(
     port = "--wanstreamer-port=ports:Good"
     assert outcomes(run, port, CLAUSE) == {"failed": 1}
     assert outcomes(run, port, CLAUSE, "--wanstreamer-inconclusive=xfail") == {"xfailed": 1}
+
+
+def test_ws_conformance_21_a_run_that_executed_too_little_fails(
+    run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the reports come from another process; not where cases were picked."""
+    made = len(runner.plan(ReferencePort(), oracle(), (HONEST,), None, None).todo)
+    known = {HONEST.id: CheckFacts(oracle="", made=made, floors={ALL_CLAUSES: made + 1})}
+    monkeypatch.setattr(floors, "facts", lambda: known)
+    monkeypatch.setattr(runner, "CHECKS", {HONEST.id: HONEST})
+    port = "--wanstreamer-port=ports:Good"
+    for whole in ((), ("-m", "wanstreamer")):
+        result = run.runpytest_inprocess(port, *whole)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.assert_outcomes(passed=made)
+        line = (
+            f"wanstreamer: inconclusive: {HONEST.id}: {made} cases executed, at least {made + 1}*"
+        )
+        result.stdout.fnmatch_lines([line])
+    for picked in (("-k", "honest"), ("-x",), ("--wanstreamer-inconclusive=xfail",)):
+        assert run.runpytest_inprocess(port, *picked).ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize(
