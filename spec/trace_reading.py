@@ -93,9 +93,10 @@ def detail_of(text: str) -> Detail:
         NotPlainError: it is none.
     """
     data = _plain(text)
-    # Where nothing is escaped, a colon after a quote ends a key: as many as there are keys, so
-    # each is there once.
-    if not isinstance(data, dict) or len(data) != text.count('":') or not _flat(data):
+    # Where nothing is escaped and no space stands before a colon, a colon after a quote ends a key:
+    # as many as there are keys, so each is there once.
+    spaced = " :" in text or not text.isprintable()
+    if spaced or not isinstance(data, dict) or len(data) != text.count('":') or not _flat(data):
         raise NotPlainError
     return data
 
