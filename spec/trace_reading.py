@@ -87,7 +87,7 @@ class NotPlainError(Exception):
 
 
 def detail_of(text: str) -> Detail:
-    """The detail that ``text``, ASCII without a backslash, is (WS-TRACE-1).
+    """The detail that ``text``, without a backslash in it, is (WS-TRACE-1).
 
     Raises:
         NotPlainError: it is none.

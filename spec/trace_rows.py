@@ -127,7 +127,7 @@ def _fast(text: str, lines: int, details: Details, sources: Sources) -> Iterable
     """Rows of a block of lines in the writer's form; None if any is in another."""
     # Column after column, without a tuple a line. As many matches as lines are all whole lines.
     found = _LINE.split(text)
-    if len(found) != COLUMNS * lines + 1 or not lines or "\\" in text or not text.isascii():
+    if len(found) != COLUMNS * lines + 1 or not lines or "\\" in text:
         return None
     try:
         dur_ns, number, t_ns, unit = (integers(found[column::COLUMNS]) for column in (3, 6, 8, 9))
