@@ -84,12 +84,17 @@ def limits(context: Context, script: Script) -> Mapping[str, float]:
 
 
 def _near_output(a: UnitOutput, b: UnitOutput, allowed: Mapping[str, float]) -> UnitOutput:
-    changes: dict[str, Array] = {}
-    for tensor, limit in allowed.items():
-        x, y = getattr(a, tensor), getattr(b, tensor)
-        if x is not None and y is not None:
-            changes[tensor] = nearer(x, y, limit)
-    return attrs.evolve(b, **changes)
+    def close(x: Array | None, y: Array | None, tensor: str) -> Array | None:
+        return y if x is None or y is None else nearer(x, y, allowed[tensor])
+
+    return attrs.evolve(
+        b,
+        logits=nearer(a.logits, b.logits, allowed["logits"]),
+        audio_latents=close(a.audio_latents, b.audio_latents, "audio_latents"),
+        video_latents=close(a.video_latents, b.video_latents, "video_latents"),
+        audio=close(a.audio, b.audio, "audio"),
+        video=close(a.video, b.video, "video"),
+    )
 
 
 @attrs.frozen(kw_only=True, eq=False)

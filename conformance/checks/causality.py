@@ -64,12 +64,13 @@ def _only_forward(context: Context, fields: tuple[Field, ...], k: int, form: For
 
     def judge(before: Recording, after: Recording) -> str | None:
         leak = same(before, after, range(k))
-        if leak is not None:
-            return f"{what} reached an earlier unit: {leak}"
+        return leak and f"{what} reached an earlier unit: {leak}"
+
+    def used(before: Recording, after: Recording) -> str | None:
         unused = differ(before, after, k, REACHED[fields[0]])
         return None if unused is None else f"{what} is not used: {unused}"
 
-    return compared(context, script, changed, judge, form)
+    return compared(context, script, changed, judge, form, used)
 
 
 def agent_text(context: Context) -> Iterator[Case]:
@@ -88,15 +89,20 @@ def _token_causal(context: Context, schedule: Schedule, k: int, slot: int) -> st
     script = session_for(context, "agent_text", schedule, k + 2)
 
     def judge(before: Recording, after: Recording) -> str | None:
-        for i in range(context.preset.agent_text_slots):
-            moved = before[k].logits[i].tobytes() != after[k].logits[i].tobytes()
-            if moved != (i > slot):
-                word = "moved" if moved else "did not move"
-                return f"unit {k}: text slot {slot} was changed, logits of slot {i} {word}"
+        for i in range(slot + 1):
+            if before[k].logits[i].tobytes() != after[k].logits[i].tobytes():
+                return f"unit {k}: text slot {slot} was changed, logits of slot {i} moved"
+        return None
+
+    def used(before: Recording, after: Recording) -> str | None:
+        for i in range(slot + 1, context.preset.agent_text_slots):
+            if before[k].logits[i].tobytes() == after[k].logits[i].tobytes():
+                return f"unit {k}: text slot {slot} was changed, logits of slot {i} did not move"
         unused = differ(before, after, k, LATENTS) or differ(before, after, k + 1, ("logits",))
         return None if unused is None else f"text slot {slot} of unit {k} is not used: {unused}"
 
-    return compared(context, script, perturbed(script, "agent_text", k, slot), judge)
+    changed = perturbed(script, "agent_text", k, slot)
+    return compared(context, script, changed, judge, used=used)
 
 
 def padding(context: Context) -> Iterator[Case]:

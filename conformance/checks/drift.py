@@ -75,27 +75,30 @@ def _late(context: Context, field: Field) -> str | None:
         BARE, "overlapped", context.dtype, units=LATE + 3, modalities=VOICE, forced=True, seed=6
     )
     what = f"{field} of unit {LATE}"
+    heard = ("audio_latents", "audio")
 
     def judge(before: Recording, after: Recording) -> str | None:
-        heard = ("audio_latents", "audio")
         if field == "agent_text":
             # The first word of two: its own logits and those before it stay.
             a, b = before[LATE].logits, after[LATE].logits
             if a[:1].tobytes() != b[:1].tobytes():
                 return f"{what} reached the logits it was chosen from"
             early = same(before, after, range(LATE))
-            unused = differ(before, after, LATE, ("logits", *heard))
         else:
             early = same(before, after, range(LATE)) or same(
                 before, after, range(LATE, LATE + lag + 1), ("logits",)
             )
+        return early and f"{what} was seen too early: {early}"
+
+    def used(before: Recording, after: Recording) -> str | None:
+        if field == "agent_text":
+            unused = differ(before, after, LATE, ("logits", *heard))
+        else:
             unused = differ(before, after, LATE, heard)
             unused = unused or differ(before, after, LATE + 1 + lag, ("logits",))
-        if early is not None:
-            return f"{what} was seen too early: {early}"
         return unused and f"{what} is not used: {unused}"
 
-    return compared(context, script, perturbed(script, field, LATE), judge)
+    return compared(context, script, perturbed(script, field, LATE), judge, used=used)
 
 
 CHECKS = (

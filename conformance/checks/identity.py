@@ -29,6 +29,7 @@ from conformance.programs import (
 from conformance.protocol import Array, IdentityInput, OpenRequest, Refusal
 from conformance.recording import TENSORS, Form, Script
 from conformance.relations import differ
+from conformance.spread import LifeSpread
 from spec import clock
 from spec.layout import Modalities
 from spec.presets import preset_named
@@ -246,7 +247,9 @@ def _unmoved(context: Context, plan: Callable[[Context, int], list[Step]]) -> st
         reason = same_lives(a, b, ("a",))
         return reason and f"another identity beside it: {reason}"
 
-    return settled(context, lambda: lives(1), lambda: lives(2), judge, judge)
+    return settled(
+        context, lambda: lives(1), lambda: lives(2), judge, judge, LifeSpread(context=context)
+    )
 
 
 def _one(array: Any, value: float) -> Array:

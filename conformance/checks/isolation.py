@@ -28,6 +28,7 @@ from conformance.programs import (
     stepped,
 )
 from conformance.protocol import OpenRequest
+from conformance.spread import LifeSpread
 from spec.layout import Modalities
 from spec.presets import preset_named
 
@@ -176,6 +177,7 @@ def _unmoved(context: Context, plan: Plan) -> str | None:
         lambda: play(context.port, plan(context, 2)),
         judge,
         lambda a, b: same_lives(a, b, ("a",)),
+        LifeSpread(context=context),
     )
 
 

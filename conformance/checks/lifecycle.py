@@ -25,6 +25,7 @@ from conformance.programs import (
 )
 from conformance.protocol import LoadRequest, Refusal, Unsupported
 from conformance.recording import Script
+from conformance.spread import LifeSpread
 from spec.presets import PRESETS
 
 Plan = Callable[[Context, int], list[Step]]
@@ -164,7 +165,12 @@ def _unmoved(context: Context, plan: Plan) -> str | None:
         return reason and f"other values before it: {reason}"
 
     return settled(
-        context, lambda: last(1), lambda: last(2), judge, lambda a, b: same_lives(a, b, ("a",))
+        context,
+        lambda: last(1),
+        lambda: last(2),
+        judge,
+        lambda a, b: same_lives(a, b, ("a",)),
+        LifeSpread(context=context),
     )
 
 

@@ -18,6 +18,7 @@ from conformance.pairing import all_same, settled
 from conformance.probing import Points, points_after
 from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
+from conformance.spread import SessionSpread
 from conformance.tolerance import MANY, budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -177,7 +178,8 @@ def _no_trace(context: Context, schedule: Schedule) -> str | None:
         reason = all_same(a, b)
         return reason and f"after probes: {reason}"
 
-    return settled(context, lambda: context.run.stream(script), probed, judge, all_same)
+    spread = SessionSpread(context=context, script=script)
+    return settled(context, lambda: context.run.stream(script), probed, judge, all_same, spread)
 
 
 CHECKS = (

@@ -16,6 +16,7 @@ from conformance.pairing import all_same, settled
 from conformance.protocol import Refusal, UnitInput, UnitOutput
 from conformance.recording import Recording, Script, copied
 from conformance.relations import same
+from conformance.spread import SessionSpread
 from spec.layout import Modalities
 from spec.presets import preset_named
 
@@ -193,7 +194,12 @@ def _goes_on(context: Context) -> str | None:
         return None
 
     return settled(
-        context, lambda: run(()), lambda: run(tuple(BAD_UNITS.values())), judge, all_same
+        context,
+        lambda: run(()),
+        lambda: run(tuple(BAD_UNITS.values())),
+        judge,
+        all_same,
+        SessionSpread(context=context, script=script),
     )
 
 
@@ -233,7 +239,12 @@ def _then_reset(context: Context) -> str | None:
         return reason and f"after refusals and a reset: {reason}"
 
     return settled(
-        context, lambda: run(()), lambda: run(tuple(BAD_UNITS.values())), judge, all_same
+        context,
+        lambda: run(()),
+        lambda: run(tuple(BAD_UNITS.values())),
+        judge,
+        all_same,
+        SessionSpread(context=context, script=script),
     )
 
 
@@ -261,7 +272,8 @@ def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> st
         reason = all_same(a, b)
         return reason and f"after refusals: {reason}"
 
-    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same)
+    spread = SessionSpread(context=context, script=script)
+    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same, spread)
 
 
 CHECKS = (

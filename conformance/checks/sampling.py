@@ -23,6 +23,7 @@ from conformance.pairing import all_same, compared, settled
 from conformance.protocol import OpenRequest, Refusal, SamplingInput, UnitInput, UnitOutput
 from conformance.recording import TENSORS, Recording, Script
 from conformance.relations import close, same
+from conformance.spread import SessionSpread
 from conformance.sure_words import range_of
 from conformance.tolerance import EPS
 from spec.layout import Modalities
@@ -193,7 +194,8 @@ def _repeated(context: Context) -> str | None:
     def run() -> Recording:
         return context.run.stream(script)
 
-    return settled(context, run, run, all_same, all_same)
+    spread = SessionSpread(context=context, script=script)
+    return settled(context, run, run, all_same, all_same, spread)
 
 
 def _with_numbers(script: Script, k: int, change: Callable[[Any], Any]) -> Script:

@@ -15,6 +15,7 @@ from conformance.pairing import all_same, settled
 from conformance.protocol import OpenRequest, Refusal, UnitOutput
 from conformance.recording import TENSORS, Form, Recording, Script, copied
 from conformance.relations import differ, same
+from conformance.spread import SessionSpread
 from spec.layout import Modalities
 from spec.presets import PRESETS, preset_named
 from spec.sizes import Schedule
@@ -150,7 +151,8 @@ def _same(context: Context, script: Script) -> str | None:
     def run() -> Recording:
         return context.run.stream(script)
 
-    reason = settled(context, run, run, all_same, all_same)
+    spread = SessionSpread(context=context, script=script)
+    reason = settled(context, run, run, all_same, all_same, spread)
     return reason and f"run again with the same noise: {reason}"
 
 
@@ -261,7 +263,8 @@ def _inputs_overwritten(context: Context) -> str | None:
         reason = same(a, b, range(min(len(a), len(b))))
         return reason and f"inputs overwritten after their step: {reason}"
 
-    return settled(context, lambda: context.run.stream(script), reused, judge, all_same)
+    spread = SessionSpread(context=context, script=script)
+    return settled(context, lambda: context.run.stream(script), reused, judge, all_same, spread)
 
 
 def repeatable(context: Context) -> Iterator[Case]:

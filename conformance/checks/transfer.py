@@ -28,6 +28,7 @@ from conformance.programs import (
 )
 from conformance.protocol import KvEntries, KvExport, OpenRequest, UnitOutput
 from conformance.recording import Recording, copied
+from conformance.spread import LifeSpread, SessionSpread
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -183,6 +184,7 @@ def _first_gone(context: Context, program: list[Step]) -> str | None:
         lambda: later(_second_import(context, 2)),
         judge,
         lambda a, b: same_lives(a, b, ("a",)),
+        LifeSpread(context=context),
     )
 
 
@@ -234,7 +236,11 @@ def _as_went_on(context: Context, gone: _Gone, program: list[Step]) -> str | Non
 
     if judge(gone.first(), moved()) is None:
         return None
-    return settled(context, gone.anew, moved, judge, lambda a, b: same_lives(a, b, ("a",)))
+
+    def repeats(a: list[Life], b: list[Life]) -> str | None:
+        return same_lives(a, b, ("a",))
+
+    return settled(context, gone.anew, moved, judge, repeats, LifeSpread(context=context))
 
 
 def _latter(life: Life) -> list[Life]:
@@ -384,7 +390,9 @@ def _no_trace(context: Context) -> str | None:
             context.port.close(session)
         return tuple(outputs)
 
-    return settled(context, lambda: context.run.stream(script), exporting, all_same, all_same)
+    spread = SessionSpread(context=context, script=script)
+    alone = partial(context.run.stream, script)
+    return settled(context, alone, exporting, all_same, all_same, spread)
 
 
 _check = family("transfer", "session")

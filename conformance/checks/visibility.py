@@ -22,6 +22,7 @@ from conformance.protocol import Array, KvExport, OpenRequest
 from conformance.reach import Place, Reach, Session, Site
 from conformance.recording import Recording, Script
 from conformance.relations import differ, same
+from conformance.spread import CacheSpread
 from conformance.tolerance import budget, same_bits
 from spec.layout import Layout, Modalities, Modality, Segment
 from spec.presets import preset_named
@@ -80,8 +81,9 @@ def _lag(context: Context, schedule: Schedule, field: Field, k: int) -> str | No
 
     def judge(before: Recording, after: Recording) -> str | None:
         early = same(before, after, range(first), ("text", "logits"))
-        if early is not None:
-            return f"response {k} was seen too early: {early}"
+        return early and f"response {k} was seen too early: {early}"
+
+    def used(before: Recording, after: Recording) -> str | None:
         late = (
             differ(before, after, k, LATENTS)
             or differ(before, after, k + 1, LATENTS)
@@ -89,7 +91,7 @@ def _lag(context: Context, schedule: Schedule, field: Field, k: int) -> str | No
         )
         return None if late is None else f"response {k} was not seen in time: {late}"
 
-    return compared(context, script, perturbed(script, field, k), judge)
+    return compared(context, script, perturbed(script, field, k), judge, used=used)
 
 
 def session_of(context: Context, schedule: Schedule) -> tuple[Script, Session]:
@@ -133,7 +135,7 @@ def _tokens(context: Context, schedule: Schedule, place: Place) -> str | None:
     must, may = table.reach(place, far=False), table.reach(place, far=True)
     what = f"{place.site} {place.index} of unit {place.unit} was changed"
 
-    def judge(before: Recording, after: Recording) -> str | None:
+    def found(before: Recording, after: Recording, *, leaks: bool) -> str | None:
         for k, (a, b) in enumerate(zip(before, after, strict=True)):
             heard = may.audio_latents[: k + 1], must.audio_latents[k]
             shown = may.video_latents[: k + 1], must.video_latents[k]
@@ -161,10 +163,14 @@ def _tokens(context: Context, schedule: Schedule, place: Place) -> str | None:
             ]
             for name, x, y, allowed, wanted in parts:
                 moved = not same_bits(x, y)
-                if moved and not allowed:
+                if leaks and moved and not allowed:
                     return f"{what}, and {name} of unit {k} moved"
                 tensor = name.split()[0]
-                if not moved and wanted and _oracle_moves(context, script, changed, k, tensor):
+                if (
+                    not (leaks or moved)
+                    and wanted
+                    and _oracle_moves(context, script, changed, k, tensor)
+                ):
                     return f"{what}, and {name} of unit {k} did not move"
         return None
 
@@ -172,7 +178,8 @@ def _tokens(context: Context, schedule: Schedule, place: Place) -> str | None:
         # One run of each serves `visibility/cache` too.
         for each in (script, changed):
             context.run.exported(each)
-    return compared(context, script, changed, judge)
+    leak, unused = partial(found, leaks=True), partial(found, leaks=False)
+    return compared(context, script, changed, leak, used=unused)
 
 
 def _oracle_moves(context: Context, script: Script, changed: Script, k: int, tensor: str) -> bool:
@@ -203,27 +210,30 @@ def _cache(context: Context, schedule: Schedule, place: Place) -> str | None:
     must, may = table.reach(place, far=False), table.reach(place, far=True)
     what = f"{place.site} {place.index} of unit {place.unit} was changed"
 
-    def judge(before: KvExport, after: KvExport) -> str | None:
+    def found(before: KvExport, after: KvExport, *, leaks: bool) -> str | None:
         for role, entries in before.roles.items():
             other = after.roles[role]
             if not same_bits(entries.rows, other.rows):
                 return f"{what}, and the rows of the {role}'s cache moved"
             moved = _moved(entries.keys, other.keys) | _moved(entries.values, other.values)
             felt = partial(_oracle_moves_entry, context, script, changed, role)
-            reason = _misplaced(entries.rows, moved, must, may, felt)
+            reason = _misplaced(entries.rows, moved, must, may, felt, leaks=leaks)
             if reason is not None:
                 return f"{what}, and in the {role}'s cache {reason}"
         return None
 
-    reason = judge(context.run.exported(script), context.run.exported(changed))
-    if reason is None:
+    leak, unused = partial(found, leaks=True), partial(found, leaks=False)
+    exported = context.run.exported(script), context.run.exported(changed)
+    if leak(*exported) is None and unused(*exported) is None:
         return None
     return settled(
         context,
         lambda: context.run.both(script)[1],
         lambda: context.run.both(changed)[1],
-        judge,
+        leak,
         first_change,
+        CacheSpread(context=context, script=script),
+        unused,
     )
 
 
@@ -248,10 +258,16 @@ def _oracle_moves_entry(
 
 
 def _misplaced(
-    rows: Array, moved: Array, must: Reach, may: Reach, felt: Callable[[int, int], bool]
+    rows: Array,
+    moved: Array,
+    must: Reach,
+    may: Reach,
+    felt: Callable[[int, int], bool],
+    *,
+    leaks: bool,
 ) -> str | None:
-    """The first entry that moved and must not, or did not and must: what ``felt`` says is more
-    than rounding."""
+    """The first entry that moved and must not, if ``leaks``, else that did not and must: what
+    ``felt`` says is more than rounding."""
     index = {(r.unit, r.segment, r.slot): i for i, r in enumerate(may.rows)}
     for j, (unit, segment, modality, slot, *_) in enumerate(rows.tolist()):
         i = index.get((unit, segment, slot))
@@ -260,9 +276,9 @@ def _misplaced(
             continue
         token = f"{Segment(segment).name}_{unit} slot {slot} ({Modality(modality).name.lower()})"
         for layer, bit in enumerate(moved[:, j]):
-            if bit and not may.entries[layer, i]:
+            if leaks and bit and not may.entries[layer, i]:
                 return f"layer {layer} of {token} moved"
-            if not bit and must.entries[layer, i] and felt(layer, j):
+            if not (leaks or bit) and must.entries[layer, i] and felt(layer, j):
                 return f"layer {layer} of {token} did not move"
     return None
 
