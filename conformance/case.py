@@ -48,11 +48,14 @@ class Case:
     """One thing to judge. ``judge`` returns None (pass) or what differed, where, by how much.
 
     ``clauses``: the part of the check's clauses that this case is about, all when empty.
+    ``further``: it asks of a longer or of another session what shorter cases of those clauses ask;
+    a run of one clause, which takes seconds, leaves it out (WS-CONFORMANCE-11).
     """
 
     name: str
     judge: Callable[[], str | None]
     clauses: tuple[str, ...] = ()
+    further: bool = False
 
 
 @attrs.frozen(kw_only=True)

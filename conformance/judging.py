@@ -39,6 +39,7 @@ def plan(
     """The cases for ``port``, none of them judged yet.
 
     Args:
+        clause: only cases about it, without those that go further than one clause needs.
         only: a pattern with ``*`` that ids of cases must match.
 
     Raises:
@@ -48,14 +49,15 @@ def plan(
     # A profile that nobody asked for is judged only when the port claims it.
     claimed = (None, *context.hello.profiles)
     checks = tuple(c for c in selected if profile is not None or c.profile in claimed)
-    todo = [
-        (c, case)
-        for c in checks
-        for case in cases_of(c, context)
-        if about(case, clause) and (only is None or fnmatchcase(id_of(c, case), only))
-    ]
+    made = [(c, case) for c in checks for case in cases_of(c, context) if about(case, clause)]
     if only is not None:
+        todo = [(c, case) for c, case in made if fnmatchcase(id_of(c, case), only)]
         checks = tuple(dict.fromkeys(c for c, _ in todo))
+    else:
+        todo = [(c, case) for c, case in made if clause is None or not case.further]
+        # Of some checks every case goes further.
+        left_out = {c.id for c, _ in made} - {c.id for c, _ in todo}
+        checks = tuple(c for c in checks if c.id not in left_out)
     if clause is not None:
         # Cases about this clause alone come before those about it among others; long ones last.
         todo.sort(key=lambda pair: (pair[0].id in LONG, not pair[1].clauses))

@@ -1,9 +1,10 @@
-"""One long session with stored expectations: 208 units, more than half a minute (WS-CONFORMANCE-9).
+"""Two long sessions with stored expectations: 208 units, over half a minute (WS-CONFORMANCE-9).
 
-The truth is the reference's in float64, a sample of the elements of every output; beside it stand
-the errors of the naive reference in float32, bfloat16 and float16, unit by unit. They are written
-by ``scripts/long_session.py`` and never made when a port is judged: three runs of the reference
-would take longer than all other checks of a session.
+One has everything; the other, in which an agent hears and writes, is quickly run. The truth is the
+reference's in float64, a sample of the elements of every output; beside it stand the errors of the
+naive reference in float32, bfloat16 and float16, unit by unit. They are written by
+``scripts/long_session.py`` and never made when a port is judged: three runs of the reference would
+take longer than all other checks of a session.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 import numpy as np
@@ -22,6 +23,7 @@ from conformance.inputs import BARE, Content, script_of
 from conformance.protocol import Array, DType, OpenRequest
 from conformance.recording import TENSORS, Recording, Script
 from conformance.wire import digest
+from spec.layout import Modalities
 
 FILE: Final = Path(__file__).with_name("data") / "long_session.safetensors"
 UNITS: Final = 208
@@ -34,10 +36,25 @@ QUIET: Final = range(60, 104)
 NAIVE: Final[tuple[DType, ...]] = ("float32", "bfloat16", "float16")
 
 
+Name = Literal["whole", "heard"]
+HAS: Final[Mapping[Name, Modalities]] = {
+    "whole": Modalities(),
+    "heard": Modalities(user_video=False, agent_audio=False, agent_video=False),
+}
+GIVEN: Final[Mapping[Name, tuple[str, ...]]] = {"whole": TENSORS, "heard": ("logits",)}
+"""What each session has, and the tensors that come out of it."""
+
+
 @functools.cache
-def script(dtype: DType, units: int = UNITS) -> Script:
-    """The session; the first units of it are the same session, shorter."""
-    request = OpenRequest(preset=BARE, schedule="overlapped", dtype=dtype, prompt=(76, 111, 110))
+def script(name: Name, dtype: DType, units: int = UNITS) -> Script:
+    """A session; the first units of it are the same session, shorter."""
+    request = OpenRequest(
+        preset=BARE,
+        schedule="overlapped",
+        dtype=dtype,
+        prompt=(76, 111, 110),
+        modalities=HAS[name],
+    )
     return script_of(request, [_content(k) for k in range(units)])
 
 
@@ -52,7 +69,7 @@ def _content(k: int) -> Content:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Stored:
-    """What the file holds.
+    """What the file holds of one session.
 
     ``truth[tensor]`` float64 [units, samples]; ``errors[dtype][tensor]`` float64 [units, 2]: root
     mean square and largest error of the naive reference; ``scale[tensor]`` [units]: the largest
@@ -66,22 +83,23 @@ class Stored:
 
 
 @functools.cache
-def stored() -> Stored:
-    """The file's content, read once."""
+def stored(name: Name) -> Stored:
+    """What the file holds of session ``name``, read once."""
     with safe_open(FILE, framework="numpy") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        inputs = file.metadata()["inputs"]
-    return Stored(
-        truth={tensor: found[f"truth.{tensor}"] for tensor in TENSORS},
-        scale={tensor: found[f"scale.{tensor}"] for tensor in TENSORS},
-        errors={d: {t: found[f"errors.{d}.{t}"] for t in TENSORS} for d in NAIVE},
-        inputs=inputs,
-    )
+        return Stored(
+            truth={t: file.get_tensor(f"{name}.truth.{t}") for t in GIVEN[name]},
+            scale={t: file.get_tensor(f"{name}.scale.{t}") for t in GIVEN[name]},
+            errors={
+                d: {t: file.get_tensor(f"{name}.errors.{d}.{t}") for t in GIVEN[name]}
+                for d in NAIVE
+            },
+            inputs=file.metadata()[name],
+        )
 
 
-def inputs_digest() -> str:
+def inputs_digest(name: Name) -> str:
     """Of the script as it is made now; another one than the stored means a stale file."""
-    return digest(script("float64"))
+    return digest(script(name, "float64"))
 
 
 def sampled(recording: Recording, tensor: str) -> Array:

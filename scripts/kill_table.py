@@ -82,7 +82,7 @@ def _still(clause: str, case: str) -> bool:
 
 @cache
 def cases_about() -> dict[str, tuple[str, ...]]:
-    """What each case of our ports is about, in all profiles."""
+    """What each case of our ports is about in a run of one clause, in all profiles."""
     plans = (
         runner.plan(resolve(port), oracle(), runner.select(profile, None), profile, None)
         for port in (runner.ORACLE, "split")
@@ -92,6 +92,7 @@ def cases_about() -> dict[str, tuple[str, ...]]:
         f"{owner.id}:{case.name}": case.clauses or owner.clauses
         for planned in plans
         for owner, case in planned.todo
+        if not case.further
     }
 
 

@@ -1,4 +1,4 @@
-"""Writes `conformance/data/long_session.safetensors`: the long session's truth and naive errors.
+"""Writes `conformance/data/long_session.safetensors`: the long sessions' truth and naive errors.
 
 Runs the reference over 208 units in float64 and in each narrower dtype, which takes a minute. Run
 it only when the reference's numbers are meant to change; a test holds the first units to it.
@@ -14,25 +14,26 @@ from safetensors.numpy import save_file
 from conformance import long_session
 from conformance.guard import Guard
 from conformance.protocol import Array
-from conformance.recording import TENSORS, Recorder, Recording
+from conformance.recording import Recorder, Recording
 from conformance.resolve import resolve
 from conformance.runner import ORACLE
 
 
-def measured() -> dict[str, Array]:
-    """The tensors of the file by name."""
+def measured(name: long_session.Name) -> dict[str, Array]:
+    """The tensors of one session by name."""
     recorder = Recorder(Guard(resolve(ORACLE)), ("session",))
-    print("float64", file=sys.stderr)
-    truth = recorder.stream(long_session.script("float64"))
+    print(name, "float64", file=sys.stderr)
+    truth = recorder.stream(long_session.script(name, "float64"))
     found: dict[str, Array] = {}
-    for tensor in TENSORS:
-        found[f"truth.{tensor}"] = long_session.sampled(truth, tensor)
-        found[f"scale.{tensor}"] = np.array([np.abs(getattr(u, tensor)).max() for u in truth])
+    for tensor in long_session.GIVEN[name]:
+        found[f"{name}.truth.{tensor}"] = long_session.sampled(truth, tensor)
+        scale = np.array([np.abs(getattr(u, tensor)).max() for u in truth])
+        found[f"{name}.scale.{tensor}"] = scale
     for dtype in long_session.NAIVE:
-        print(dtype, file=sys.stderr)
-        naive = recorder.stream(long_session.script(dtype))
-        for tensor in TENSORS:
-            found[f"errors.{dtype}.{tensor}"] = errors(naive, truth, tensor)
+        print(name, dtype, file=sys.stderr)
+        naive = recorder.stream(long_session.script(name, dtype))
+        for tensor in long_session.GIVEN[name]:
+            found[f"{name}.errors.{dtype}.{tensor}"] = errors(naive, truth, tensor)
     return found
 
 
@@ -46,4 +47,8 @@ def errors(naive: Recording, truth: Recording, tensor: str) -> Array:
 
 
 if __name__ == "__main__":
-    save_file(measured(), long_session.FILE, {"inputs": long_session.inputs_digest()})
+    save_file(
+        {key: array for name in long_session.HAS for key, array in measured(name).items()},
+        long_session.FILE,
+        {name: long_session.inputs_digest(name) for name in long_session.HAS},
+    )

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conformance import runner
-from conformance.case import Check
+from conformance.case import Case, Check
 from conformance.checks.registry import CHECKS
 from conformance.formulas.case import Op
 from conformance.oracle import Oracle
@@ -66,7 +66,7 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
             ops = [a for a in getattr(case.judge, "args", ()) if isinstance(a, Op)]
             counts = found.setdefault(check.id, Counter())
             if result.verdict in EXECUTED:
-                counts.update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+                counts.update(counted(check, case))
                 oracles[check.id] |= {OWN[op.oracle] for op in ops} or {
                     REFERENCE if oracle.asked else RELATION
                 }
@@ -84,13 +84,18 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
     }
 
 
+def counted(check: Check, case: Case) -> tuple[str, ...]:
+    """In which floors of its check a case counts."""
+    return (ALL_CLAUSES, *(() if case.further else case.clauses or check.clauses))
+
+
 def outdated() -> tuple[Check, ...]:
     """Checks that are new, or whose floors were counted on other cases."""
     oracle = Oracle(resolve(runner.ORACLE))
     plan = runner.plan(resolve(LEAST[0]), oracle, tuple(CHECKS.values()), None, None)
     made: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
     for check, case in plan.todo:
-        made[check.id].update((ALL_CLAUSES, *(case.clauses or check.clauses)))
+        made[check.id].update(counted(check, case))
     known = facts()
     return tuple(
         check

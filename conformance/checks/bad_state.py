@@ -104,12 +104,24 @@ def bad_state(context: Context) -> Iterator[Case]:
     """A state that does not fit is refused, and the session goes on unharmed
     (WS-CONFORMANCE-17, WS-CONFORMANCE-4)."""
     for name, damage in DAMAGED.items():
-        yield Case(name=name, judge=partial(_state_refused, context, damage))
+        yield Case(
+            name=name,
+            further=name not in ("no-roles", "not-a-number"),
+            judge=partial(_state_refused, context, damage),
+        )
     yield Case(
         name="impossible", clauses=("WS-CONFORMANCE-17",), judge=partial(_none_taken, context)
     )
-    yield Case(name="another-preset", judge=partial(_state_refused, context, None))
-    yield Case(name="nothing-but-the-caches", judge=partial(_extra_lost, context))
+    yield Case(
+        name="another-preset",
+        clauses=("WS-CONFORMANCE-4",),
+        judge=partial(_state_refused, context, None),
+    )
+    yield Case(
+        name="nothing-but-the-caches",
+        clauses=("WS-CONFORMANCE-17",),
+        judge=partial(_extra_lost, context),
+    )
 
 
 def _none_taken(context: Context) -> str | None:

@@ -34,6 +34,22 @@ REACHED: Final[dict[Field, tuple[str, ...]]] = {
 """What an input of unit k must move in unit k itself (PAPER Eq. (1): y_k sees u_{≤k})."""
 
 
+SEEN_IN_TIME: Final[dict[Field, str]] = {
+    "audio": "WS-VISIBILITY-5",
+    "video": "WS-VISIBILITY-5",
+    "text": "WS-VISIBILITY-5",
+    "agent_text": "WS-VISIBILITY-6",
+    "noise_audio": "WS-VISIBILITY-7",
+}
+SEEN_EARLY: Final[dict[Field, tuple[str, ...]]] = {
+    "audio": ("WS-VISIBILITY-1", "WS-VISIBILITY-4"),
+    "video": ("WS-VISIBILITY-1", "WS-VISIBILITY-4"),
+    "text": ("WS-VISIBILITY-1",),
+    "noise_audio": ("WS-VISIBILITY-1",),
+}
+"""The clauses that are broken when a change does not arrive, or arrives before its unit."""
+
+
 def session_for(
     context: Context, field: Field, schedule: Schedule, units: int = PROBED_UNITS
 ) -> Script:
@@ -43,11 +59,16 @@ def session_for(
 
 
 def by_perturbation(fields: tuple[Field, ...], context: Context) -> Iterator[Case]:
-    """One case a unit and form of the model (WS-VISIBILITY-1, -4 ... -7)."""
+    """One case a unit and form of the model (WS-VISIBILITY-1, -4 ... -7): the stream shows that
+    what came is seen in time; the offline form, which has all units, could see one too early."""
     for form in FORMS:
         for k in PROBED:
+            early = form == "offline" and k > 0 and fields != ("agent_text",)
             yield Case(
-                name=f"{form}-unit{k}", judge=partial(_only_forward, context, fields, k, form)
+                name=f"{form}-unit{k}",
+                clauses=SEEN_EARLY[fields[0]] if early else (SEEN_IN_TIME[fields[0]],),
+                further=not early and (form == "offline" or k == PROBED[1]),
+                judge=partial(_only_forward, context, fields, k, form),
             )
 
 
@@ -79,6 +100,7 @@ def agent_text(context: Context) -> Iterator[Case]:
         for slot in range(context.preset.agent_text_slots):
             yield Case(
                 name=f"{schedule}-slot{slot}",
+                clauses=("WS-VISIBILITY-6", "WS-LAYOUT-4")[0 if slot == 0 else 1 :],
                 judge=partial(_token_causal, context, schedule, 1, slot),
             )
     yield from by_perturbation(("agent_text",), context)
@@ -142,12 +164,8 @@ def _check(stem: str, fields: tuple[Field, ...], clauses: tuple[str, ...]) -> Ch
 CHECKS = (
     _check("user-audio", ("audio",), ("WS-VISIBILITY-4", "WS-VISIBILITY-1", "WS-VISIBILITY-5")),
     _check("user-video", ("video",), ("WS-VISIBILITY-4", "WS-VISIBILITY-1", "WS-VISIBILITY-5")),
-    _check("user-text", ("text",), ("WS-VISIBILITY-5", "WS-VISIBILITY-1", "WS-VISIBILITY-4")),
-    _check(
-        "response",
-        ("noise_audio", "noise_video"),
-        ("WS-VISIBILITY-7", "WS-VISIBILITY-1", "WS-VISIBILITY-8"),
-    ),
+    _check("user-text", ("text",), ("WS-VISIBILITY-5", "WS-VISIBILITY-1")),
+    _check("response", ("noise_audio", "noise_video"), ("WS-VISIBILITY-7", "WS-VISIBILITY-1")),
     Check(
         id="causality/agent-text",
         clauses=("WS-VISIBILITY-6", "WS-LAYOUT-4"),

@@ -147,10 +147,34 @@ def all_kinds(context: Context, seed: int) -> list[Step]:
     )
 
 
+def together_for_long(context: Context, seed: int) -> list[Step]:
+    """Two that only speak, for more units than a port would decode before it keeps its buffers."""
+    has = Modalities(
+        user_text=False, user_audio=False, user_video=False, agent_text=False, agent_video=False
+    )
+    runs = []
+    for name, own in (("a", 0), ("b", seed)):
+        given = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, own, 12)]
+        asked = request(context, own, modalities=has)
+        runs.append([opened(name, asked), *stepped(name, given), *ended(name)])
+    return in_turn(*runs)
+
+
 PLANS: dict[str, tuple[Plan, ...]] = {
-    "interleaved": (two_in_turn, second_first, in_bursts, among_many, all_kinds),
+    "interleaved": (
+        two_in_turn,
+        second_first,
+        in_bursts,
+        among_many,
+        all_kinds,
+        together_for_long,
+    ),
     "fresh-start": (after_another, while_another_is_open, after_one_left, after_many),
 }
+
+
+FURTHER = (second_first, in_bursts, while_another_is_open, after_one_left)
+"""Other orders of what `two_in_turn` and `after_another` show."""
 
 
 def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
@@ -158,8 +182,13 @@ def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
     (WS-SESSION-3)."""
     for plan in plans:
         name = plan.__name__.replace("_", "-")
-        yield Case(name=name, judge=partial(_as_alone, context, plan))
-        yield Case(name=f"{name}-unmoved", judge=partial(_unmoved, context, plan))
+        further = plan in FURTHER
+        yield Case(name=name, further=further, judge=partial(_as_alone, context, plan))
+        yield Case(
+            name=f"{name}-unmoved",
+            further=further or plan in (among_many, all_kinds, together_for_long),
+            judge=partial(_unmoved, context, plan),
+        )
 
 
 def _as_alone(context: Context, plan: Plan) -> str | None:

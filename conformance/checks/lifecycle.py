@@ -26,7 +26,12 @@ from conformance.programs import (
 from conformance.protocol import LoadRequest, Refusal, Unsupported
 from conformance.recording import Script
 from conformance.spread import LifeSpread
+from spec.layout import Modalities
 from spec.presets import PRESETS
+
+ONLY_VOICE: Final = Modalities(
+    user_text=False, user_audio=False, user_video=False, agent_text=False, agent_video=False
+)
 
 Plan = Callable[[Context, int], list[Step]]
 """A program; the seed changes values that must not matter to the session "a"."""
@@ -127,6 +132,15 @@ def reset_after_the_end(context: Context, seed: int) -> list[Step]:
     ]
 
 
+def reset_after_long(context: Context, seed: int) -> list[Step]:
+    """After more units than any buffer of a few seconds holds: only a voice, for their price."""
+    asked = request(context, modalities=ONLY_VOICE)
+    many = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, seed, 20)]
+    few = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, 0, 2)]
+    reset = Step(do="reset", session="a")
+    return [opened("a", asked), *stepped("a", many), reset, *stepped("a", few), *ended("a")]
+
+
 RESETS: Final = (
     after_reset,
     reset_twice,
@@ -134,12 +148,13 @@ RESETS: Final = (
     reset_of_another,
     reset_keeps_the_request,
     reset_after_the_end,
+    reset_after_long,
 )
 
 
 def reset(context: Context) -> Iterator[Case]:
     """After a reset a session is as it was when opened: the oracle's numbers, and not a bit that
-    depends on what was before (WS-CONFORMANCE-17)."""
+    depends on what was before (WS-SESSION-4)."""
     for plan in RESETS:
         name = plan.__name__.replace("_", "-")
         yield Case(name=name, judge=partial(_as_oracle, context, plan))
@@ -251,6 +266,6 @@ _check = family("lifecycle", "session")
 
 CHECKS = (
     _check("load", ("WS-RECIPE-7", "WS-RECIPE-3", "WS-RECIPE-6", "WS-CONFORMANCE-1"), "A", load),
-    _check("reset", ("WS-CONFORMANCE-17", "WS-SESSION-3"), "A", reset),
+    _check("reset", ("WS-SESSION-4",), "A", reset),
     _check("ending", ("WS-CONFORMANCE-4", "WS-CONFORMANCE-6"), "A", ending),
 )

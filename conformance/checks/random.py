@@ -17,7 +17,7 @@ from conformance.tolerance import MANY
 def programs(context: Context) -> Iterator[Case]:
     """Steps with any contents, resets, moves and new beginnings of up to two sessions, always
     the same ones (WS-SESSION-3, WS-CONFORMANCE-17)."""
-    yield Case(name="programs", judge=partial(_programs, context))
+    yield Case(name="programs", further=True, judge=partial(_programs, context))
 
 
 def _programs(context: Context) -> str | None:

@@ -52,6 +52,7 @@ RULES: Final[dict[str, SamplingInput]] = {
 AT_ONCE: Final = ("top-1", "top-everything", "smallest-nucleus", "greedy-whatever-the-rest")
 """One unit tells all there is to tell."""
 
+DRAWN: Final = ("WS-TEXT-1", "WS-TEXT-2", "WS-TEXT-3")
 WARM: Final = SamplingInput(temperature=2.0)
 
 
@@ -93,13 +94,17 @@ def words(context: Context) -> Iterator[Case]:
         script = partial(sampled, context, rule)
         if name in AT_ONCE:
             script = partial(script, contents=(Content(text=(97,)),))
-        yield Case(name=name, judge=partial(_words, context, script))
+        yield Case(name=name, clauses=DRAWN, judge=partial(_words, context, script))
     for preset, schedule in (("tiny", "overlapped"), (BARE, "sequential")):
         both: dict[str, Any] = {"preset": preset, "schedule": schedule}
         if preset == BARE:
             both["modalities"] = Modalities()
         script = partial(sampled, context, WARM, **both)
-        yield Case(name=f"{preset}-{schedule}", judge=partial(_words, context, script))
+        yield Case(
+            name=f"{preset}-{schedule}",
+            clauses=(*DRAWN, "WS-LAYOUT-4"),
+            judge=partial(_words, context, script),
+        )
     for preset, slot in ((BARE, 0), (BARE, 1), ("tiny", 0), ("tiny", 1)):
         yield Case(
             name=f"{preset}-end-in-slot-{slot}",

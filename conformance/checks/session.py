@@ -70,7 +70,11 @@ def modalities(context: Context) -> Iterator[Case]:
             modalities=subset,
             forced=True,
         )
-        yield Case(name=name, judge=partial(_as_oracle, context, script, cast("Form", form)))
+        yield Case(
+            name=name,
+            clauses=("WS-LAYOUT-5", "WS-STREAMING-10") if i % 2 else ("WS-LAYOUT-5",),
+            judge=partial(_as_oracle, context, script, cast("Form", form)),
+        )
 
 
 def presets(context: Context) -> Iterator[Case]:
@@ -118,7 +122,11 @@ def prompt(context: Context) -> Iterator[Case]:
             script = base(
                 preset, "sequential", context.dtype, units=SHORT, prompt=prompt, forced=True
             )
-            yield Case(name=f"{name}-{preset}", judge=partial(_as_oracle, context, script))
+            yield Case(
+                name=f"{name}-{preset}",
+                clauses=("WS-SESSION-2", "WS-STREAMING-1"),
+                judge=partial(_as_oracle, context, script),
+            )
     for index in range(3):
         yield Case(
             name=f"token{index}-is-seen", judge=partial(_prompt_seen, context, PROMPT, index)
@@ -171,6 +179,25 @@ def fed(context: Context, units: list[dict[str, Any]], schedule: Schedule = "ove
     )
 
 
+FED: Final = {
+    "no-text": ("WS-LAYOUT-3",),
+    "full-text": ("WS-LAYOUT-3",),
+    "text-after-none": ("WS-LAYOUT-3",),
+    "special-text": ("WS-LAYOUT-3",),
+    "special-words": ("WS-TEXT-6", "WS-LAYOUT-4"),
+    "silence": ("WS-STREAMING-2",),
+    "black": ("WS-STREAMING-2",),
+    "nothing-at-all": ("WS-FLOW-7", "WS-FLOW-6"),
+    "sound-after-silence": ("WS-STREAMING-2",),
+    "silence-after-sound": ("WS-LAYOUT-3",),
+    "full-scale": ("WS-STREAMING-2", "WS-FLOW-6", "WS-FLOW-7"),
+    "still": ("WS-FLOW-7",),
+    "every-unit-alike": ("WS-STREAMING-2",),
+    "limits": ("WS-STREAMING-2", "WS-FLOW-6"),
+}
+"""What each of these is about: user text, words, sound and pictures from unit to unit, or noise."""
+
+
 def inputs(context: Context) -> Iterator[Case]:
     """What enters may be anything: no text or full slots, silence, black, full scale, every id
     (WS-LAYOUT-3, WS-STREAMING-2)."""
@@ -209,7 +236,7 @@ def inputs(context: Context) -> Iterator[Case]:
     for i, (name, units) in enumerate(scripts.items()):
         schedule: Schedule = "sequential" if i % 2 else "overlapped"
         script = fed(context, units, schedule)
-        yield Case(name=name, judge=partial(_as_oracle, context, script))
+        yield Case(name=name, clauses=FED[name], judge=partial(_as_oracle, context, script))
 
 
 def outputs_are_final(context: Context) -> Iterator[Case]:
@@ -280,6 +307,7 @@ def repeatable(context: Context) -> Iterator[Case]:
 
 def _repeatable(context: Context, script: Script, form: Form) -> str | None:
     if not context.hello.deterministic:
+    run = partial(context.run.anew, script, form)
         return None
     again = context.run.anew(script, form)
     # The first run of all may have been rounded otherwise (compiled, tuned since).

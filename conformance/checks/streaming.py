@@ -23,10 +23,50 @@ from spec.sizes import LAG_OF_SCHEDULE, Tokenizer
 TEXT: Final = Modalities(user_audio=False, user_video=False, agent_audio=False, agent_video=False)
 
 
-STREAMED: Final = ("WS-STREAMING-10", "WS-STREAMING-2", "WS-STREAMING-3", "WS-LAYOUT-1")
-"""Clauses that every schedule, dtype and form may break by itself."""
+STREAMED: Final = ("WS-STREAMING-10",)
+"""What every schedule, dtype and form may break by itself."""
+
+SHAPED: Final = (
+    "WS-STREAMING-2",
+    "WS-STREAMING-3",
+    "WS-VISIBILITY-8",
+    "WS-VISIBILITY-9",
+    "WS-LAYOUT-1",
+    "WS-POSITIONS-1",
+    "WS-POSITIONS-2",
+    "WS-POSITIONS-3",
+    "WS-POSITIONS-6",
+    "WS-FLOW-6",
+)
+"""What a session of any sizes shows."""
+
+SIZED: Final = (
+    "WS-POSITIONS-4",
+    "WS-FLOW-4",
+    "WS-FLOW-5",
+    "WS-MODEL-2",
+    "WS-MODEL-3",
+    "WS-MODEL-4",
+    "WS-MODEL-5",
+    "WS-BACKBONE-1",
+    "WS-BACKBONE-2",
+    "WS-BACKBONE-3",
+    "WS-BACKBONE-4",
+    "WS-BACKBONE-5",
+)
+"""What may be right in one preset and wrong in another of other sizes and options."""
 
 EOS_PROMPT: Final = (41, 222, 257)
+
+SAYS: Final = {
+    "greedy-text": (("WS-STREAMING-7", "WS-TEXT-7"), ("WS-STREAMING-7",)),
+    f"greedy-text-{BARE}": (("WS-STREAMING-7", "WS-TEXT-7"), ("WS-LAYOUT-4",)),
+    "greedy-text-long": (("WS-STREAMING-7",), ("WS-STREAMING-8",)),
+    "now-and-then-prescribed": (("WS-STREAMING-7", "WS-TEXT-6"), ("WS-TEXT-6",)),
+    "after-eos": (("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7"), ("WS-TEXT-6",)),
+}
+"""Sessions in which the agent speaks: what the choice of its words is about, and that they are fed
+back: without state slots, in many sequential units, or beside what is prescribed."""
 
 TO_BE_SAID: Final = {"bos": (200, 47, 256), "wait": (7, 140, 120), "unused": (257, 83, 262)}
 """Prompts of the bare preset after which the agent says such an id, by a wide margin."""
@@ -42,7 +82,8 @@ def equals_offline(context: Context) -> Iterator[Case]:
                 main = schedule == context.preset.schedule and dtype == context.dtype
                 yield Case(
                     name=f"{schedule}-{dtype}-{tensor}",
-                    clauses=() if main else STREAMED,
+                    clauses=(*STREAMED, *SIZED) if main else STREAMED,
+                    further=schedule != context.preset.schedule,
                     judge=partial(judge_close, context, script, dtype, tensor),
                 )
         for tensor in TENSORS:
@@ -50,12 +91,14 @@ def equals_offline(context: Context) -> Iterator[Case]:
             yield Case(
                 name=f"{schedule}-own-offline-form-{tensor}",
                 clauses=STREAMED,
+                further=schedule != context.preset.schedule,
                 judge=partial(judge_close, context, script, context.dtype, tensor, form="offline"),
             )
     for tensor in TENSORS:
         script = base(BARE, "overlapped", context.dtype, units=8, seed=3)
         yield Case(
             name=f"{BARE}-{tensor}",
+            clauses=(*STREAMED, *SHAPED, *SIZED),
             judge=partial(judge_close, context, script, context.dtype, tensor),
         )
     # The session that causality runs in both forms.
@@ -63,13 +106,14 @@ def equals_offline(context: Context) -> Iterator[Case]:
     yield Case(
         name=f"{BARE}-own-offline-form",
         clauses=STREAMED,
+        further=True,
         judge=partial(judge_all_close, context, script, context.dtype, "stream", "offline"),
     )
     if "float64" in context.hello.dtypes:
         script = finer(base(BARE, "sequential", "float64", units=PROBED_UNITS, forced=True))
         yield Case(
             name=f"{BARE}-float64-all-the-way",
-            clauses=STREAMED,
+            clauses=(*STREAMED, "WS-STREAMING-2"),
             judge=partial(judge_all_close, context, script, "float64", "stream"),
         )
 
@@ -92,12 +136,11 @@ def text(context: Context) -> Iterator[Case]:
         "after-eos": _silent(context),
     }
     for case, script in free.items():
+        chosen, fed = SAYS[case]
+        yield Case(name=case, clauses=chosen, judge=partial(_greedy, context, script))
         yield Case(
-            name=case,
-            clauses=("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7"),
-            judge=partial(_greedy, context, script),
+            name=f"{case}-is-fed-back", clauses=fed, judge=partial(_fed_back, context, script)
         )
-        yield Case(name=f"{case}-is-fed-back", judge=partial(_fed_back, context, script))
     yield Case(name="eos", clauses=("WS-TEXT-6",), judge=partial(_falls_silent, context))
     for name, prompt in TO_BE_SAID.items():
         yield Case(
@@ -204,46 +247,14 @@ def _forced(context: Context, script: Script) -> str | None:
 CHECKS = (
     Check(
         id="streaming/equals-offline",
-        clauses=(
-            "WS-STREAMING-10",
-            "WS-STREAMING-2",
-            "WS-STREAMING-3",
-            "WS-VISIBILITY-1",
-            "WS-VISIBILITY-8",
-            "WS-VISIBILITY-9",
-            "WS-LAYOUT-1",
-            "WS-POSITIONS-1",
-            "WS-POSITIONS-2",
-            "WS-POSITIONS-3",
-            "WS-POSITIONS-4",
-            "WS-POSITIONS-6",
-            "WS-FLOW-4",
-            "WS-FLOW-5",
-            "WS-FLOW-6",
-            "WS-MODEL-2",
-            "WS-MODEL-3",
-            "WS-MODEL-4",
-            "WS-MODEL-5",
-            "WS-BACKBONE-1",
-            "WS-BACKBONE-2",
-            "WS-BACKBONE-3",
-            "WS-BACKBONE-4",
-            "WS-BACKBONE-5",
-        ),
+        clauses=(*STREAMED, *SHAPED, *SIZED),
         profile="session",
         tolerance="C",
         cases=equals_offline,
     ),
     Check(
         id="streaming/text",
-        clauses=(
-            "WS-STREAMING-7",
-            "WS-TEXT-6",
-            "WS-TEXT-7",
-            "WS-LAYOUT-4",
-            "WS-STREAMING-2",
-            "WS-STREAMING-8",
-        ),
+        clauses=("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7", "WS-LAYOUT-4", "WS-STREAMING-8"),
         profile="session",
         tolerance="C",
         cases=text,

@@ -172,7 +172,7 @@ class NarrowCodec(ReferencePort):
 
 MUTANTS = (
     by_class("WS-CONFORMANCE-17", SecondImportMixes),
-    by_class("WS-CONFORMANCE-17", FourthReset),
+    by_class("WS-SESSION-4", FourthReset),
     by_class("WS-CONFORMANCE-4", RefusalComesBack),
     by_class("WS-CONFORMANCE-17", MendsInfinity),
     by_class("WS-CONFORMANCE-17", OneForBoth),

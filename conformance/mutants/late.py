@@ -315,6 +315,6 @@ MUTANTS = (
     by_class("WS-STREAMING-8", FirstResponseLost),
     by_class("WS-STREAMING-2", Clips),
     by_class("WS-VISIBILITY-7", PreFetches),
-    by_class("WS-VISIBILITY-7", PreFetchesLate),
+    by_class("WS-VISIBILITY-2", PreFetchesLate),
     by_class("WS-VISIBILITY-6", LooksAhead),
 )  # fmt: skip
