@@ -46,7 +46,7 @@ class Mute(BasePort):
         )
 
     def open(self, request: OpenRequest) -> str:
-        self._request = request
+        self._request, self._waiting = request, []
         return "the session"
 
     def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:  # noqa: ARG002
@@ -84,7 +84,8 @@ PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
         (Mute(), PASS, PASS),
         (Mute(held=1), PASS, PASS),
         (Mute(held=2), PASS, PASS),
-        (Mute(held=3), FAIL, FAIL),
+        (Mute(held=3), FAIL, PASS),
+        (Mute(held=4), FAIL, FAIL),
         (Mute(dict.fromkeys(range(400), 160)), PASS, PASS),
         (Mute(dict.fromkeys(range(400), 162)), FAIL, PASS),
         (Mute({100: 319}), PASS, PASS),
@@ -92,7 +93,7 @@ PASS, FAIL, OPEN = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
         (Mute({100: 400, 200: 400}), OPEN, PASS),
         (Mute(dict.fromkeys(range(0, 299, 30), 400)), FAIL, PASS),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_ws_latency_7_and_8_by_the_clock(port: Port, deadlines: Verdict, backlog: Verdict) -> None:
     assert verdicts(port) == {"latency/deadlines": deadlines, "latency/backlog": backlog}

@@ -25,9 +25,9 @@ from spec.sizes import Schedule
 class Story:
     """Writes a script, message by message, as a thinker and a wire would produce it."""
 
-    def __init__(self, schedule: Schedule = "overlapped") -> None:
+    def __init__(self, schedule: Schedule = "overlapped", session: str = "story") -> None:
         config = SessionConfig(preset=TINY, schedule=schedule, prompt=(1, 2, 3))
-        self.terms: Terms = terms_of(config, "story", "float32")
+        self.terms: Terms = terms_of(config, session, "float32")
         self.epoch = 0
         self.first = PREFILL_UNIT
         begin = {"role": "performer", "terms": terms_json(self.terms), "incarnation": 1}
@@ -36,7 +36,8 @@ class Story:
 
     def open(self, epoch: int = 0, first: int = PREFILL_UNIT) -> None:
         self.epoch, self.first = epoch, first
-        self.arrive(Open(session="story", epoch=epoch, incarnation=1, unit=first, terms=self.terms))
+        name = self.terms.session
+        self.arrive(Open(session=name, epoch=epoch, incarnation=1, unit=first, terms=self.terms))
 
     def arrive(self, message: Message, payload: str | None = None, **spoiled: Any) -> None:
         data = letter(message)["message"]

@@ -5,7 +5,7 @@ Expected answers are those of the tables in `spec.exchange`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -112,9 +112,11 @@ def others(value: Any) -> list[Any]:
     if isinstance(value, bool) or value is None:
         return [0]
     if isinstance(value, int):
-        return [value + 1, value - 1, value + 1000, float(value), str(value), None]
+        # Also one that is the same in 32 bits.
+        near = [value + 1, value - 1, value + 1000, value + 2**32]
+        return [*near, float(value), str(value), True, None]
     if isinstance(value, str):
-        return [value + "x", "", value.upper() + "?", 7, None]
+        return [value + "x", value + " ", "", value.upper() + "?", 7, None]
     if isinstance(value, list):
         return [[], value[:-1], [*value, value[-1]], value[::-1], None]
     return [
@@ -125,7 +127,8 @@ def others(value: Any) -> list[Any]:
 
 
 def tampered(context: Context) -> Iterator[Case]:
-    """Each field of each message with other values, one at a time (WS-EXCHANGE-2, -3)."""
+    """Each field of each message with other values, one at a time; a key too many; numbers and
+    names that are far from the usual (WS-EXCHANGE-2, WS-EXCHANGE-3)."""
     for side in (to_performer(), to_thinker()):
         for kind, (clause, before, good) in side.items():
             for field in good["arrive"]["message"]:
@@ -134,6 +137,62 @@ def tampered(context: Context) -> Iterator[Case]:
                     clauses=(clause, "WS-EXCHANGE-2", "WS-CONFORMANCE-8"),
                     judge=partial(_tampered, context, before, good, field),
                 )
+            yield Case(
+                name=f"{kind}-more",
+                clauses=("WS-EXCHANGE-2",),
+                judge=partial(_with_more, context, before, good),
+            )
+    for name, (clause, tell) in FAR.items():
+        yield Case(name=name, clauses=(clause,), judge=partial(_told, context, tell))
+
+
+def far_performer() -> list[Json]:
+    """After three hours, in an epoch that no byte holds."""
+    story = Story()
+    story.open(epoch=70_000, first=70_000)
+    story.slices(70_000, 70_001)
+    story.solved(70_001)
+    story.slices(70_002)
+    return story.script
+
+
+def long_thinker() -> list[Json]:
+    """More units than a byte counts."""
+    story = ThinkerStory()
+    story.begun()
+    for k in range(300):
+        story.offer(k)
+        story.ack(k)
+        story.latents(k)
+    return story.script
+
+
+def names() -> list[Json]:
+    """In another letter case a name is another one."""
+    story = Story(session="Story-1")
+    story.slices(-1)
+    for stranger in ("story-1", "STORY-1", "Story-10", "Story"):
+        story.slices(0, session=stranger)
+    story.slices(0)
+    return story.script
+
+
+FAR: Final[dict[str, tuple[str, Callable[[], list[Json]]]]] = {
+    "far-performer": ("WS-EXCHANGE-7", far_performer),
+    "long-thinker": ("WS-EXCHANGE-9", long_thinker),
+    "names": ("WS-EXCHANGE-2", names),
+}
+
+
+def _told(context: Context, tell: Callable[[], list[Json]]) -> str | None:
+    return _differs(context, tell())
+
+
+def _with_more(context: Context, before: list[Json], good: Json) -> str | None:
+    """A message with a key that its record has not; the good one follows."""
+    letter = good["arrive"]
+    spoiled = {**letter, "message": {**letter["message"], "more": 1}}
+    return _differs(context, [*before, {"arrive": spoiled}, good])
 
 
 def _tampered(context: Context, before: list[Json], good: Json, field: str) -> str | None:

@@ -20,7 +20,7 @@ from spec.presets import TINY_BARE
 
 BUDGET_NS: Final = 2 * units_clock.UNIT_NS
 BEHIND: Final = 3
-"""Units that may be without an answer after one was taken, that one counted."""
+"""After unit k was taken, unit k - 3 has been answered."""
 BACKLOG_UNITS: Final = 48
 
 
@@ -34,13 +34,19 @@ def deadlines(context: Context) -> Iterator[Case]:
 def _in_time(context: Context, script: Script) -> str | None:
     units = len(script.units)
     took = {unit.unit: 0 for unit in script.units}
+    answered: list[int] = []
     for unit, ns in _times(context, script):
+        answered.append(unit)
         took[unit] = ns
         late = sum(t > BUDGET_NS for t in took.values())
         found = f"{late} of {units} units late; the slowest took {max(took.values()) / 1e6:.0f} ms"
         if holds(late, units) is False:
             # However the rest of the session goes.
             return f"at least {found} of 320 ms"
+    if answered != list(took):
+        # What is never answered, or twice, is not in time.
+        missing = [unit for unit in took if unit not in answered]
+        return f"units {missing[:8]} were never answered" if missing else "units came out of turn"
     if holds(late, units) is None:
         raise Inconclusive(f"{found} of 320 ms: too few units to tell")
     return None
@@ -79,7 +85,7 @@ def _keeps_up(context: Context, script: Script) -> str | None:
         for unit in script.units:
             for output in context.port.step(session, unit):
                 newest = output.unit
-            if unit.unit - newest > BEHIND - 1:
+            if unit.unit - newest > BEHIND:
                 return f"after unit {unit.unit} was taken, the newest answer is that of {newest}"
     finally:
         context.port.close(session)

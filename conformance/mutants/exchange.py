@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,96 @@ class Trusting(ReferencePort):
         return super().exchange([trusted(entry) for entry in script])
 
 
+class Reads(ReferencePort):
+    """A port that reads messages otherwise than they are."""
+
+    @abstractmethod
+    def read(self, message: Json) -> Json:
+        """What it takes ``message`` for."""
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        def taken(entry: Json) -> Json:
+            letter = entry.get("arrive")
+            if letter is None or not isinstance(letter["message"], dict):
+                return entry
+            return {"arrive": {**letter, "message": self.read(letter["message"])}}
+
+        return super().exchange([taken(entry) for entry in script])
+
+
+class Narrow(Reads):
+    """Integers of messages are cut to 32 bits."""
+
+    name = "exchange-integers-of-32-bits"
+
+    def read(self, message: Json) -> Json:
+        return {
+            key: (x + 2**31) % 2**32 - 2**31 if type(x) is int else x for key, x in message.items()
+        }
+
+
+class UnitsOfAByte(ReferencePort):
+    """Units of the exchange are counted in a byte."""
+
+    name = "exchange-units-in-a-byte"
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        known = [entry for entry in script if self._unit(entry) < 255]
+        replies = super().exchange(known)
+        return [*replies, *[replies[-1]] * (len(script) - len(known))]
+
+    def _unit(self, entry: Json) -> int:
+        ((_, data),) = entry.items()
+        unit = data.get("message", data).get("unit", 0) if isinstance(data, dict) else 0
+        return unit if type(unit) is int else 0
+
+
+class TruthIsOne(Reads):
+    """True and false pass for one and zero."""
+
+    name = "exchange-true-is-one"
+
+    def read(self, message: Json) -> Json:
+        return {key: int(x) if isinstance(x, bool) else x for key, x in message.items()}
+
+
+class MoreKeys(Reads):
+    """Keys that a message should not have are overlooked."""
+
+    name = "exchange-more-keys-overlooked"
+
+    def read(self, message: Json) -> Json:
+        return {key: x for key, x in message.items() if key != "more"}
+
+
+class TrimsNames(Reads):
+    """Blanks around a session's name are cut off."""
+
+    name = "exchange-names-trimmed"
+
+    def read(self, message: Json) -> Json:
+        name = message.get("session")
+        return {**message, "session": name.strip()} if isinstance(name, str) else message
+
+
+class AnyCase(ReferencePort):
+    """Names of sessions are compared in small letters."""
+
+    name = "exchange-names-in-any-case"
+
+    def exchange(self, script: Sequence[Json]) -> Sequence[Json]:
+        own = script[0]["begin"]["terms"]["session"]
+
+        def known(entry: Json) -> Json:
+            message = entry["arrive"]["message"] if "arrive" in entry else {}
+            name = message.get("session") if isinstance(message, dict) else None
+            if not isinstance(name, str) or name.lower() != own.lower():
+                return entry
+            return {"arrive": {**entry["arrive"], "message": {**message, "session": own}}}
+
+        return super().exchange([known(entry) for entry in script])
+
+
 def _seeded(name: str) -> Mutant:
     """One of the defects that the simulator seeds; its name begins with its clause."""
     machines, _ = SEEDED_DEFECTS[name]
@@ -125,5 +216,11 @@ MUTANTS = (
         blind_to(exchange_performer.beyond_window),
     ),
     by_class("WS-EXCHANGE-8", Trusting),
+    by_class("WS-EXCHANGE-2", Narrow),
+    by_class("WS-EXCHANGE-9", UnitsOfAByte),
+    by_class("WS-EXCHANGE-2", TruthIsOne),
+    by_class("WS-EXCHANGE-2", MoreKeys),
+    by_class("WS-EXCHANGE-2", TrimsNames),
+    by_class("WS-EXCHANGE-2", AnyCase),
     *map(_seeded, SEEDED_DEFECTS),
 )  # fmt: skip

@@ -67,8 +67,19 @@ class SilenceTimer(Timed):
         return self._held.pop(session_id, [])
 
 
+class Skips(Timed):
+    """From unit 60 on every tenth unit is never answered, and so never late."""
+
+    name = "units-never-answered"
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        outputs = super().step(session_id, unit)
+        return [] if unit.unit >= 60 and unit.unit % 10 == 0 else outputs
+
+
 MUTANTS = (
     by_class("WS-LATENCY-7", Slow),
     by_class("WS-LATENCY-7", Stutters),
+    by_class("WS-LATENCY-7", Skips),
     by_class("WS-LATENCY-8", SilenceTimer),
 )
