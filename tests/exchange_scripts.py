@@ -11,7 +11,15 @@ from collections.abc import Mapping
 import attrs
 
 from simulator.world.machines import Machines
-from simulator.world.small import BY_LAYER, UNSHARDED, Shards, digest_of, parts_of, terms
+from simulator.world.small import (
+    BY_LAYER,
+    UNSHARDED,
+    Shards,
+    digest_of,
+    latents_digest,
+    parts_of,
+    terms,
+)
 from spec.exchange import performer, step
 from spec.exchange_effects import (
     Corrupt,
@@ -79,11 +87,11 @@ def prefill(epoch: int = 0) -> Header:
 
 
 def solved(unit: int, *, epoch: int = 0) -> Solved:
-    return Solved(epoch=epoch, unit=unit, digest=digest_of("latents", unit))
+    return Solved(epoch=epoch, unit=unit, digest=latents_digest(unit))
 
 
 def acks_latents(unit: int, *, epoch: int = 0) -> LatentsAck:
-    return LatentsAck(session="s", epoch=epoch, unit=unit, digest=digest_of("latents", unit))
+    return LatentsAck(session="s", epoch=epoch, unit=unit, digest=latents_digest(unit))
 
 
 def nacks_latents(unit: int) -> LatentsNack:

@@ -21,7 +21,7 @@ from exchange_scripts import (
 )
 
 from simulator.world.machines import Machines
-from simulator.world.small import UNSHARDED, digest_of, parts_of
+from simulator.world.small import UNSHARDED, latents_digest, parts_of
 from spec.exchange import step, thinker
 from spec.exchange_effects import Corrupt, Exported, Finish, Offered, PeerLost, Timer
 from spec.exchange_headers import latents_message
@@ -59,7 +59,7 @@ def nacks(unit: int, *, epoch: int = 0) -> SliceNack:
 
 
 def latents(unit: int, *, epoch: int = 0) -> Latents:
-    return latents_message(TERMS, epoch, unit, digest_of_slice(unit), digest_of("latents", unit))
+    return latents_message(TERMS, epoch, unit, digest_of_slice(unit), latents_digest(unit))
 
 
 SAID_HELLO: Script = [

@@ -36,9 +36,11 @@ def test_the_performer_lost_at_any_point(kind: str) -> None:
     assert every_order(Machines(), starts) > 500
 
 
-def test_a_crash_with_a_slice_and_a_response_under_way() -> None:
-    """WS-EXCHANGE-10: the hardest moment, with two incarnations' messages under way."""
+@pytest.mark.parametrize("kind", ["crash", "thinker-crash"])
+def test_a_crash_with_a_slice_and_a_response_under_way(kind: str) -> None:
+    """WS-EXCHANGE-10: the hardest moment, with two incarnations' or two sessions' messages under
+    way."""
     run = run_of(Machines(), net.world(Machines(), net.terms("overlapped"), 1))
     solving = next(w for w in run if w.thinker.offered == 0 and w.performer.appended == 0)
-    starts = list(faulty_moves(Machines(), solving, ("crash",)))
+    starts = list(faulty_moves(Machines(), solving, (kind,)))
     assert every_order(Machines(), starts) > 500

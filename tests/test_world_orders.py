@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from simulator.seeded_defects import SEEDED_DEFECTS
+from simulator.seeded_drivers import DRIVER_DEFECTS
 from simulator.world.machines import Machines
-from simulator.world.orders import Scope, enumerate_scope
+from simulator.world.orders import PERFORMER_FAULTS, THINKER_FAULTS, Scope, enumerate_scope
 from simulator.world.small import Violated
 
 ANY = ("drop", "duplicate", "corrupt")
@@ -15,7 +17,7 @@ ANY = ("drop", "duplicate", "corrupt")
 @pytest.mark.parametrize(
     ("scope", "worlds"),
     [
-        (Scope(schedule="overlapped", units=0, faults=1), 2_387),
+        (Scope(schedule="overlapped", units=0, faults=1), 6_479),
         (Scope(schedule="overlapped", units=0, faults=2, kinds=ANY), 1_410),
         (Scope(schedule="sequential", units=2, faults=0), 2_552),
     ],
@@ -30,3 +32,23 @@ def test_a_defect_is_found_for_certain() -> None:
     machines, _ = SEEDED_DEFECTS["WS-EXCHANGE-9 decodes over a gap"]
     with pytest.raises(Violated):
         enumerate_scope(machines, Scope(schedule="overlapped", units=2, faults=0, kinds=()))
+
+
+@pytest.mark.parametrize("side", ["thinker", "performer"])
+def test_a_thinker_that_starts_again_mixes_no_sessions(side: str) -> None:
+    """WS-FAULTS-9, WS-FAULTS-4: what the lost session still sends must not reach the next one;
+    only the loss of a thinker shows a machine that takes it."""
+    machines, _ = SEEDED_DEFECTS[f"WS-EXCHANGE-2 {side} takes other sessions"]
+    others = Scope(schedule="overlapped", units=0, faults=1, kinds=(*ANY, *PERFORMER_FAULTS))
+    assert enumerate_scope(machines, others) == 2_387
+    with pytest.raises(Violated, match=f"{side} fails"):
+        enumerate_scope(machines, attrs.evolve(others, kinds=THINKER_FAULTS))
+
+
+def test_a_performer_that_outlives_its_thinker_is_found() -> None:
+    """WS-EXCHANGE-10: it stays for ever, and the worlds that it is in never finish."""
+    machines = DRIVER_DEFECTS["WS-EXCHANGE-10 outlives a lost thinker"]
+    with pytest.raises(Violated, match="can never finish"):
+        enumerate_scope(
+            machines, Scope(schedule="overlapped", units=0, faults=1, kinds=THINKER_FAULTS)
+        )

@@ -16,6 +16,7 @@ from spec.sizes import Schedule
 
 MESSAGE_FAULTS = ("drop", "duplicate", "corrupt")
 PERFORMER_FAULTS = ("crash", "suspect")
+THINKER_FAULTS = ("thinker-crash",)
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +27,7 @@ class Scope:
     schedule: Schedule
     units: int
     faults: int
-    kinds: tuple[str, ...] = (*MESSAGE_FAULTS, *PERFORMER_FAULTS)
+    kinds: tuple[str, ...] = (*MESSAGE_FAULTS, *PERFORMER_FAULTS, *THINKER_FAULTS)
     shards: Shards = net.UNSHARDED
 
 
@@ -53,6 +54,8 @@ def faulty_moves(machines: Machines, w: World, kinds: tuple[str, ...]) -> Iterat
         yield net.crash(machines, w)
     if "suspect" in kinds:
         yield net.suspect(machines, w)
+    if "thinker-crash" in kinds and w.lost is None and "thinker" not in w.closed:
+        yield net.thinker_crash(machines, w)
 
 
 def run_of(machines: Machines, start: World) -> list[World]:

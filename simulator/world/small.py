@@ -82,10 +82,15 @@ def digest_of(*content: object) -> str:
 
 
 @functools.cache
-def parts_of(shards: Shards, unit: int, *, snapshot: bool) -> tuple[Part, ...]:
+def latents_digest(unit: int, life: int = 0) -> str:
+    return digest_of("latents", unit, life)
+
+
+@functools.cache
+def parts_of(shards: Shards, unit: int, *, snapshot: bool, life: int = 0) -> tuple[Part, ...]:
+    what = "snapshot" if snapshot else "slice"
     return tuple(
-        Part(layers, heads, digest_of("snapshot" if snapshot else "slice", unit, layers, heads))
-        for layers, heads in shards
+        Part(layers, heads, digest_of(what, unit, life, layers, heads)) for layers, heads in shards
     )
 
 
@@ -98,7 +103,8 @@ def _letter_key(letter: Letter) -> str:
 class World:
     """One session. ``flight``: messages under way, as a multiset. ``work``: what a driver is busy
     with. ``appended``: units in the performer's cache of this epoch, ``kv_len`` its length,
-    ``held`` the parts beside it. ``solving``: solves begun in this epoch."""
+    ``held`` the parts beside it. ``solving``: solves begun in this epoch. ``life``: how often the
+    thinker was lost; ``lost``: what is left of the session that it had before, its performer."""
 
     terms: Terms
     units: int
@@ -118,15 +124,17 @@ class World:
     held: tuple[Header, ...] = ()
     solving: tuple[int, ...] = ()
     closed: frozenset[str] = frozenset()
+    life: int = 0
+    lost: World | None = None
 
     @property
     def done(self) -> bool:
-        return self.closed == {"thinker", "performer"}
+        return self.lost is None and self.closed == {"thinker", "performer"}
 
     @property
     def quiet(self) -> bool:
         """Nothing under way and nothing to do: only a timer can move this world."""
-        return not (self.flight or self.work or self.can_offer or self.can_finish)
+        return not (self.flight or self.work or self.lost or self.can_offer or self.can_finish)
 
     @property
     def can_offer(self) -> bool:
@@ -137,7 +145,9 @@ class World:
         return self.next_offer == self.units and not self.finish_said
 
 
-def world(machines: Machines, agreed: Terms, units: int, shards: Shards = UNSHARDED) -> World:
+def world(
+    machines: Machines, agreed: Terms, units: int, shards: Shards = UNSHARDED, life: int = 0
+) -> World:
     """A session just started: the performer has said hello."""
     start = World(
         terms=agreed,
@@ -145,6 +155,7 @@ def world(machines: Machines, agreed: Terms, units: int, shards: Shards = UNSHAR
         shards=shards,
         thinker=thinker(agreed),
         performer=performer(agreed, incarnation=1),
+        life=life,
     )
     return feed(machines, start, "performer", Timer())
 
@@ -174,11 +185,10 @@ def _carry_out(w: World, side: str, effect: Effect) -> World:
             if isinstance(message, Header):
                 require(message.unit in w.payloads, f"payload {message.unit} released too early")
             peer = "performer" if side == "thinker" else "thinker"
-            flight = tuple(sorted((*w.flight, (peer, message)), key=_letter_key))
-            return attrs.evolve(w, flight=flight)
+            return _under_way(w, (peer, message))
         case Export(epoch=epoch, unit=unit):
             require(unit == w.decoded - 1, f"snapshot up to {unit}, {w.decoded} units decoded")
-            parts = parts_of(w.shards, unit, snapshot=True)
+            parts = parts_of(w.shards, unit, snapshot=True, life=w.life)
             done = Exported(epoch=epoch, unit=unit, parts=parts)
             return attrs.evolve(w, work=(*w.work, ("thinker", done)), payloads=w.payloads | {unit})
         case Refuse():
@@ -189,7 +199,7 @@ def _carry_out(w: World, side: str, effect: Effect) -> World:
             return w
         case Decode(unit=unit, digest=digest):
             require(unit == w.decoded, f"decodes {unit} after {w.decoded - 1}")
-            require(digest == digest_of("latents", unit), f"decodes other latents for {unit}")
+            require(digest == latents_digest(unit, w.life), f"decodes other latents for {unit}")
             return attrs.evolve(w, decoded=unit + 1, refused=False)
         case Commit(unit=unit):
             if side == "thinker":
@@ -207,10 +217,10 @@ def _carry_out(w: World, side: str, effect: Effect) -> World:
             require(unit not in w.solving and unit == w.appended[-1], f"solves {unit} again")
             require(unit != w.appended[0], f"solves {unit} from a snapshot")
             require(
-                digest == slice_digest(parts_of(w.shards, unit, snapshot=False)),
+                digest == slice_digest(parts_of(w.shards, unit, snapshot=False, life=w.life)),
                 f"solves {unit} from another slice",
             )
-            done_ = Solved(epoch=epoch, unit=unit, digest=digest_of("latents", unit))
+            done_ = Solved(epoch=epoch, unit=unit, digest=latents_digest(unit, w.life))
             work = (*w.work, ("performer", done_))
             return attrs.evolve(w, work=work, solving=(*w.solving, unit))
         case Closed():
@@ -219,6 +229,10 @@ def _carry_out(w: World, side: str, effect: Effect) -> World:
             raise Violated(f"{side} fails: {effect.reason}")
         case Drop():
             return w
+
+
+def _under_way(w: World, *letters: Letter) -> World:
+    return attrs.evolve(w, flight=tuple(sorted((*w.flight, *letters), key=_letter_key)))
 
 
 def _append(w: World, effect: Append) -> World:
@@ -248,7 +262,7 @@ def offer(machines: Machines, w: World) -> World:
     """The thinker has computed its next slice."""
     unit = w.next_offer
     w = attrs.evolve(w, next_offer=unit + 1, payloads=w.payloads | {unit})
-    given = Offered(unit=unit, parts=parts_of(w.shards, unit, snapshot=False))
+    given = Offered(unit=unit, parts=parts_of(w.shards, unit, snapshot=False, life=w.life))
     return feed(machines, w, "thinker", given)
 
 
@@ -264,14 +278,19 @@ def work(machines: Machines, w: World, index: int) -> World:
 
 
 def deliver(machines: Machines, w: World, index: int) -> World:
-    side, message = w.flight[index]
-    return feed(machines, drop(w, index), side, message)
+    return _take(machines, drop(w, index), *w.flight[index])
 
 
 def duplicate(machines: Machines, w: World, index: int) -> World:
     """One copy arrives, another stays under way."""
-    side, message = w.flight[index]
-    return feed(machines, w, side, message)
+    return _take(machines, w, *w.flight[index])
+
+
+def _take(machines: Machines, w: World, side: str, message: Message) -> World:
+    """A message for the performer of a lost session goes to that one, while it is there."""
+    if w.lost is None or side == "thinker" or message.session != w.lost.terms.session:
+        return feed(machines, w, side, message)
+    return _with_lost(w, feed(machines, w.lost, side, message))
 
 
 def corrupt(machines: Machines, w: World, index: int) -> World:
@@ -296,6 +315,33 @@ def crash(machines: Machines, w: World) -> World:
         closed=w.closed - {"performer"},
     )
     return feed(machines, w, "performer", Timer())
+
+
+def thinker_crash(machines: Machines, w: World) -> World:
+    """The thinker loses everything, and its session with it. It starts again with another session,
+    while the performer and messages of the lost one are still about (WS-FAULTS-4)."""
+    terms_ = attrs.evolve(w.terms, session=f"{w.terms.session}.again")
+    again = world(machines, terms_, w.units, w.shards, w.life + 1)
+    orphan = attrs.evolve(
+        w, work=tuple(item for item in w.work if item[0] == "performer"),
+        closed=w.closed | {"thinker"},
+    )  # fmt: skip
+    return _with_lost(again, orphan)
+
+
+def _with_lost(w: World, lost: World) -> World:
+    """What the lost session sends is under way with the rest; its performer leaves when closed."""
+    w = _under_way(w, *lost.flight)
+    left = "performer" in lost.closed
+    return attrs.evolve(w, lost=None if left else attrs.evolve(lost, flight=()))
+
+
+def lost_moves(machines: Machines, w: World) -> Iterator[World]:
+    """What the performer of a lost session does: its work, and at a timer it leaves."""
+    if w.lost is not None:
+        for index in range(len(w.lost.work)):
+            yield _with_lost(w, work(machines, w.lost, index))
+        yield _with_lost(w, timers(machines, w.lost))
 
 
 def suspect(machines: Machines, w: World) -> World:
@@ -328,6 +374,7 @@ def fair_moves(machines: Machines, w: World) -> Iterator[World]:
         yield offer(machines, w)
     if w.can_finish:
         yield finish(machines, w)
+    yield from lost_moves(machines, w)
     if w.quiet and not w.done:
         yield timers(machines, w)
 
