@@ -15,6 +15,7 @@ from simulator.stage_models import Constant
 from spec.errors import ConfigError
 from spec.trace import Kind, TraceEvent
 from spec.trace_check import check_trace
+from spec.trace_queues import QUEUES
 from spec.trace_reading import read_trace, sorted_trace
 
 REAL = Path(__file__).resolve().parents[1] / "examples/traces/split-tiny.jsonl"
@@ -232,9 +233,13 @@ def real_trace() -> list[TraceEvent]:
 
 
 def test_a_real_run_is_clean_and_fits() -> None:
-    """WS-METRICS-12: a run of the split engine on a busy machine; every number is there."""
+    """WS-METRICS-12: a run of the split engine on a busy machine; every number is there, and it
+    states every queue (WS-TRACE-11)."""
     trace = real_trace()
-    assert check_trace(trace).clean
+    report = check_trace(trace)
+    assert report.clean
+    assert report.queues.keys() == set(QUEUES.values())
+    assert report.unstated == ()
     result = calibrate(trace)
     assert (result.fitted, result.predicted) == (15, 15)
     assert {row.quantity for row in result.rows} >= {"encode", "solve", "latency", "cycle"}
