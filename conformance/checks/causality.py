@@ -67,7 +67,7 @@ def by_perturbation(fields: tuple[Field, ...], context: Context) -> Iterator[Cas
             yield Case(
                 name=f"{form}-unit{k}",
                 clauses=SEEN_EARLY[fields[0]] if early else (SEEN_IN_TIME[fields[0]],),
-                further=not early and (form == "offline" or k == PROBED[1]),
+                further=k != PROBED[-1] or (form == "offline" and not early),
                 judge=partial(_only_forward, context, fields, k, form),
             )
 

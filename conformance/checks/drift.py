@@ -23,14 +23,15 @@ from spec.sizes import LAG_OF_SCHEDULE
 WINDOW: Final = 16
 """Units that are judged together."""
 
-LATE: Final = 104
+LATE: Final = 101
 """The unit that is changed in a session of a few more."""
 
 VOICE: Final = Modalities(user_audio=False, user_video=False, agent_video=False)
 """Text and a voice that answers: all that feedback needs, at half the cost."""
 
+SPOKEN: Final = attrs.evolve(VOICE, user_text=False)
 WRITTEN: Final = attrs.evolve(VOICE, agent_audio=False)
-"""Text alone."""
+"""The agent alone; text alone."""
 
 
 def long(context: Context) -> Iterator[Case]:
@@ -70,7 +71,7 @@ def late(context: Context) -> Iterator[Case]:
     yield Case(
         name="response",
         clauses=("WS-VISIBILITY-2",),
-        judge=partial(_late, context, "noise_audio", VOICE),
+        judge=partial(_late, context, "noise_audio", SPOKEN),
     )
     yield Case(
         name="words",
@@ -81,7 +82,7 @@ def late(context: Context) -> Iterator[Case]:
         name="words-and-voice",
         clauses=("WS-VISIBILITY-6",),
         further=True,
-        judge=partial(_late, context, "agent_text", VOICE),
+        judge=partial(_late, context, "agent_text", SPOKEN),
     )
 
 

@@ -200,8 +200,8 @@ def apart(context: Context) -> Iterator[Case]:
     (WS-SESSION-3, WS-PREFILL-1)."""
     for plan in TOGETHER:
         name = plan.__name__.replace("_", "-")
-        own = ("WS-PREFILL-1", "WS-SESSION-3")[: 1 if plan is three_in_turn else 2]
-        yield Case(name=name, clauses=own, judge=partial(_played, context, plan(context, 1), ""))
+        judge = partial(_played, context, plan(context, 1), "")
+        yield Case(name=name, clauses=("WS-PREFILL-1",), judge=judge)
         if plan is not nobody_after_somebody:
             unmoved = partial(_unmoved, context, plan)
             yield Case(

@@ -31,6 +31,7 @@ from conformance.protocol import OpenRequest
 from conformance.spread import LifeSpread
 from spec.layout import Modalities
 from spec.presets import preset_named
+from spec.sizes import Schedule
 
 Plan = Callable[[Context, int], list[Step]]
 """A program in which the session "a" is always the same, and the others are made with a seed."""
@@ -119,7 +120,14 @@ def among_many(context: Context, seed: int) -> list[Step]:
     """Eight others are opened between two of its units, some with the same prompt, and are closed
     in another order between two more."""
     others = [f"b{i}" for i in range(8)]
-    opens = [opened(name, request(context, (seed + i) * (i % 2))) for i, name in enumerate(others)]
+    schedules: tuple[Schedule, ...] = ("overlapped", "sequential")
+    opens = [
+        opened(
+            name,
+            attrs.evolve(request(context, (seed + i) * (i % 2)), schedule=schedules[i // 4]),
+        )
+        for i, name in enumerate(others)
+    ]
     steps = [*stepped("b0", contents(BARE, seed, 1)), *stepped("b1", contents(BARE, seed, 1))]
     closes = [Step(do="close", session=name) for name in (*others[1::2], *others[::2])]
     a = whole(context, "a", 0, 5)
@@ -154,7 +162,7 @@ def together_for_long(context: Context, seed: int) -> list[Step]:
     )
     runs = []
     for name, own in (("a", 0), ("b", seed)):
-        given = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, own, 12)]
+        given = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, own, 10)]
         asked = request(context, own, modalities=has)
         runs.append([opened(name, asked), *stepped(name, given), *ended(name)])
     return in_turn(*runs)
@@ -173,8 +181,15 @@ PLANS: dict[str, tuple[Plan, ...]] = {
 }
 
 
-FURTHER = (second_first, in_bursts, while_another_is_open, after_one_left)
-"""Other orders of what `two_in_turn` and `after_another` show."""
+FURTHER = (
+    second_first,
+    in_bursts,
+    all_kinds,
+    while_another_is_open,
+    after_one_left,
+    after_many,
+)
+"""Other orders and kinds of what `two_in_turn`, `among_many` and `after_another` show."""
 
 
 def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
@@ -186,7 +201,7 @@ def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
         yield Case(name=name, further=further, judge=partial(_as_alone, context, plan))
         yield Case(
             name=f"{name}-unmoved",
-            further=further or plan in (among_many, all_kinds, together_for_long),
+            further=further or plan in (among_many, together_for_long),
             judge=partial(_unmoved, context, plan),
         )
 

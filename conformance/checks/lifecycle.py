@@ -135,7 +135,7 @@ def reset_after_the_end(context: Context, seed: int) -> list[Step]:
 def reset_after_long(context: Context, seed: int) -> list[Step]:
     """After more units than any buffer of a few seconds holds: only a voice, for their price."""
     asked = request(context, modalities=ONLY_VOICE)
-    many = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, seed, 20)]
+    many = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, seed, 18)]
     few = [attrs.evolve(c, text=(), agent_text=None) for c in contents(BARE, 0, 2)]
     reset = Step(do="reset", session="a")
     return [opened("a", asked), *stepped("a", many), reset, *stepped("a", few), *ended("a")]
@@ -157,8 +157,13 @@ def reset(context: Context) -> Iterator[Case]:
     depends on what was before (WS-SESSION-4)."""
     for plan in RESETS:
         name = plan.__name__.replace("_", "-")
-        yield Case(name=name, judge=partial(_as_oracle, context, plan))
-        yield Case(name=f"{name}-unmoved", judge=partial(_unmoved, context, plan))
+        further = plan is reset_twice
+        yield Case(name=name, further=further, judge=partial(_as_oracle, context, plan))
+        yield Case(
+            name=f"{name}-unmoved",
+            further=plan not in (after_reset, reset_after_the_end),
+            judge=partial(_unmoved, context, plan),
+        )
 
 
 def _as_oracle(context: Context, plan: Plan) -> str | None:

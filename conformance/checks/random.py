@@ -10,7 +10,6 @@ from conformance.files.kept import keep
 from conformance.guard import PortFault
 from conformance.programs import Step, as_the_oracle, play
 from conformance.protocol import Refusal
-from conformance.random_programs import draws, smallest_failure, to_json
 from conformance.tolerance import MANY
 
 
@@ -21,6 +20,9 @@ def programs(context: Context) -> Iterator[Case]:
 
 
 def _programs(context: Context) -> str | None:
+    # What draws the programs takes longer to load than most clauses to judge.
+    from conformance.random_programs import draws, smallest_failure, to_json
+
     def judge(program: list[Step]) -> str | None:
         try:
             return as_the_oracle(context, play(context.port, program), MANY)

@@ -68,7 +68,7 @@ def lag(context: Context) -> Iterator[Case]:
     for schedule in LAG_OF_SCHEDULE:
         for field, k in CHANGED:
             committed = "WS-STREAMING-8" if schedule == "sequential" else "WS-STREAMING-9"
-            first = ("WS-VISIBILITY-2",) if field == "noise_audio" else ()
+            first = ("WS-VISIBILITY-2",) if (schedule, k) == ("overlapped", 0) else ()
             yield Case(
                 name=f"{schedule}-{field}-unit{k}",
                 clauses=("WS-VISIBILITY-7", committed, *first),
@@ -114,10 +114,10 @@ def places() -> Iterator[Place]:
             yield Place(site=site, unit=-1 if site == "prompt" else UNIT, index=index)
 
 
-def _about(place: Place) -> tuple[str, ...]:
+def _about(place: Place, schedule: Schedule) -> tuple[str, ...]:
     """The clauses of who sees ``place``; the first token of each kind stands for the predicate as
     a whole."""
-    whole = ("WS-VISIBILITY-1",) if place.index == 0 else ()
+    whole = ("WS-VISIBILITY-1",) if place.index == 0 and schedule == "overlapped" else ()
     return (*SEEN_BY[place.site], *whole)
 
 
@@ -127,7 +127,7 @@ def tokens(context: Context) -> Iterator[Case]:
         for place in places():
             yield Case(
                 name=f"{schedule}-{place.site}{place.index}",
-                clauses=_about(place),
+                clauses=_about(place, schedule),
                 judge=partial(_tokens, context, schedule, place),
             )
 
@@ -202,7 +202,7 @@ def cache(context: Context) -> Iterator[Case]:
             written = ("WS-STREAMING-3", "WS-LAYOUT-6") if place.site.startswith("noise") else ()
             yield Case(
                 name=f"{schedule}-{place.site}{place.index}",
-                clauses=(*_about(place), *written),
+                clauses=(*_about(place, schedule), *written),
                 judge=partial(_cache, context, schedule, place),
             )
 
