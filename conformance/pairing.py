@@ -5,7 +5,7 @@ Two runs are compared that have the same commands in the same order and the same
 values can make a difference. Two things may still: a port that compiles, tunes or captures on its
 first calls rounds otherwise from then on, and a port may say of itself that the same commands do
 not give the same bits. So what differs is asked again; and a port that does not repeat itself, and
-said so, is judged by what rounding explains instead of by bits.
+said so, is judged by what rounding and its noise explain instead of by bits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from conformance.case import Context, Inconclusive
 from conformance.protocol import Array, KvExport
 from conformance.recording import Form, Recording, Script
 from conformance.relations import same
-from conformance.spread import SessionSpread, Spread
+from conformance.spread import Mergeable, SessionSpread, Sides, Spread
 from conformance.tolerance import same_bits
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ def settled(
     repeats: Callable[[T, T], str | None],
     spread: Spread[T] | None = None,
     used: Callable[[T, T], str | None] = nothing,
+    only_values: Mergeable[T] | None = None,
 ) -> str | None:
     """``judge`` and ``used`` on two runs; what they find must be there when both are run once more.
 
@@ -53,6 +54,9 @@ def settled(
         spread: what rounding explains, for a port that does not claim to repeat itself.
         used: what must not be the same bits in both, and is. By bits for every port: rounding may
             hide a move that is too small, so it accuses nobody of it.
+
+        only_values: the ``spread`` again, where commands and shapes before and in both runs are the
+            same, so that noise is too.
 
     Raises:
         Inconclusive: a word that the port chooses is not the same in two runs, at a rounding error.
@@ -77,8 +81,30 @@ def settled(
             continue
         if spread is None:
             raise Inconclusive(f"the port is not deterministic: {unsteady}")
-        return _unsteady(too_far, repeats, spread, (one, other), (known, again))
+        wrong = _unsteady(too_far, repeats, spread, (one, other), (known, again))
+        return wrong or (only_values and _one_sided(before, after, judge, only_values))
     return reason
+
+
+def _one_sided(
+    before: Callable[[], T],
+    after: Callable[[], T],
+    judge: Callable[[T, T], str | None],
+    spread: Mergeable[T],
+) -> str | None:
+    """What every one of `REPEATS` runs of ``after`` has on the same side of every one of
+    ``before``; runs end when noise explains all there is."""
+    sides: Sides[T] | None = None
+    reason: str | None = None
+    for turned in np.random.default_rng(REPEATS + 1).integers(2, size=REPEATS):
+        early = after() if turned else None
+        a = before()
+        b = after() if early is None else early
+        sides = Sides(spread, a, b) if sides is None else sides.more(a, b)
+        reason = judge(*sides.apart())
+        if reason is None:
+            return None
+    return reason and f"more than noise in {REPEATS} runs of each: {reason}"
 
 
 def _unsteady(
@@ -118,14 +144,16 @@ def compared(
     if judge(a, b) is None and used(a, b) is None:
         return None
     anew = partial(context.run.anew, form=form)
+    spread = SessionSpread(context=context, script=script)
     return settled(
         context,
         lambda: anew(script),
         lambda: anew(changed),
         judge,
         all_same,
-        SessionSpread(context=context, script=script),
+        spread,
         used,
+        spread,
     )
 
 

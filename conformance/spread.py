@@ -2,15 +2,17 @@
 (WS-CONFORMANCE-25).
 
 Each of two equal runs may be off by the class C budget, so two that are further apart than twice
-that are not both near the truth, whatever the noise looks like. A `Spread` replaces what is nearer
-by the bits of the other run; then every relation that is written for bits holds for numbers.
+that are not both near the truth, whatever the noise looks like. What is nearer may still be more
+than noise: then all runs of the one are on the same side of all runs of the other. A `Spread`
+replaces what rounding or noise explains by the bits of the first run; then every relation that is
+written for bits holds for numbers.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final, Generic, Self, TypeVar
 
 import attrs
 import numpy as np
@@ -25,6 +27,9 @@ from conformance.relations import stacked
 from conformance.tolerance import MANY, budget, same_bits
 
 T = TypeVar("T")
+
+Pick = Callable[[str, Array, Array], Array]
+"""Of an array's name and its numbers in two runs makes those that are to be compared."""
 
 BOTH: Final = 2.0
 """Two runs may each be off by the largest error of class C, to either side."""
@@ -51,8 +56,57 @@ def nearer(a: Array, b: Array, allowed: float | Array) -> Array:
     return np.where(np.abs(a.astype(np.float64) - b.astype(np.float64)) <= allowed, a, b)
 
 
+class Mergeable(Spread[T]):
+    """Answers whose arrays can be followed over many runs."""
+
+    @abstractmethod
+    def merged(self, a: T, b: T, pick: Pick) -> T:
+        """``b``, with what ``pick`` makes of each array of both; all of the same shapes."""
+
+
+class Sides(Generic[T]):
+    """Which elements were, in all runs so far, on one side in the one and on the other in the
+    other.
+
+    Noise that does not know which of the two is asked leaves an element so in 1 of C(2n, n) / 2
+    sets of n runs of each in random order, whatever its distribution.
+    """
+
+    def __init__(self, spread: Mergeable[T], a: T, b: T) -> None:
+        self._spread = spread
+        self._first = a, b
+        self._range: dict[str, tuple[Array, Array, Array, Array]] = {}
+        self.more(a, b)
+
+    def more(self, a: T, b: T) -> Self:
+        """With another run of each."""
+
+        def widen(name: str, x: Array, y: Array) -> Array:
+            low_x, high_x, low_y, high_y = self._range.get(name, (x, x, y, y))
+            self._range[name] = (
+                np.minimum(low_x, x),
+                np.maximum(high_x, x),
+                np.minimum(low_y, y),
+                np.maximum(high_y, y),
+            )
+            return y
+
+        self._spread.merged(a, b, widen)
+        return self
+
+    def apart(self) -> tuple[T, T]:
+        """The first two runs, with the bits of the one in both where runs have overlapped."""
+
+        def pick(name: str, x: Array, y: Array) -> Array:
+            low_x, high_x, low_y, high_y = self._range[name]
+            return np.where((low_x > high_y) | (low_y > high_x), y, x)
+
+        a, b = self._first
+        return a, self._spread.merged(a, b, pick)
+
+
 @attrs.frozen(kw_only=True, eq=False)
-class PartSpread(Spread[Array]):
+class PartSpread(Mergeable[Array]):
     """Runs of one part of the model.
 
     Args:
@@ -62,6 +116,9 @@ class PartSpread(Spread[Array]):
 
     truth: Callable[[DType], Array]
     dtype: DType
+
+    def merged(self, a: Array, b: Array, pick: Pick) -> Array:
+        return pick("", a, b)
 
     def near(self, a: Array, b: Array) -> Array:
         naive = self.truth(naive_dtype(self.dtype))
@@ -83,26 +140,37 @@ def limits(context: Context, script: Script) -> Mapping[str, float]:
     return found
 
 
-def _near_output(a: UnitOutput, b: UnitOutput, allowed: Mapping[str, float]) -> UnitOutput:
-    def close(x: Array | None, y: Array | None, tensor: str) -> Array | None:
-        return y if x is None or y is None else nearer(x, y, allowed[tensor])
+def _merged_output(a: UnitOutput, b: UnitOutput, pick: Pick) -> UnitOutput:
+    def picked(x: Array | None, y: Array | None, tensor: str) -> Array | None:
+        return y if x is None or y is None else pick(tensor, x, y)
 
     return attrs.evolve(
         b,
-        logits=nearer(a.logits, b.logits, allowed["logits"]),
-        audio_latents=close(a.audio_latents, b.audio_latents, "audio_latents"),
-        video_latents=close(a.video_latents, b.video_latents, "video_latents"),
-        audio=close(a.audio, b.audio, "audio"),
-        video=close(a.video, b.video, "video"),
+        logits=pick("logits", a.logits, b.logits),
+        audio_latents=picked(a.audio_latents, b.audio_latents, "audio_latents"),
+        video_latents=picked(a.video_latents, b.video_latents, "video_latents"),
+        audio=picked(a.audio, b.audio, "audio"),
+        video=picked(a.video, b.video, "video"),
     )
 
 
+def _near_output(a: UnitOutput, b: UnitOutput, allowed: Mapping[str, float]) -> UnitOutput:
+    return _merged_output(a, b, lambda tensor, x, y: nearer(x, y, allowed[tensor]))
+
+
 @attrs.frozen(kw_only=True, eq=False)
-class SessionSpread(Spread[Recording]):
+class SessionSpread(Mergeable[Recording]):
     """Recordings of ``script``, alone or several after another, and of one with other values."""
 
     context: Context
     script: Script
+
+    def merged(self, a: Recording, b: Recording, pick: Pick) -> Recording:
+        def of_unit(k: int) -> Pick:
+            return lambda tensor, x, y: pick(f"{k} {tensor}", x, y)
+
+        pairs = enumerate(zip(a, b, strict=True))
+        return tuple(_merged_output(x, y, of_unit(k)) for k, (x, y) in pairs)
 
     def near(self, a: Recording, b: Recording) -> Recording:
         allowed = limits(self.context, self.script)
@@ -129,13 +197,13 @@ class SessionSpread(Spread[Recording]):
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class LifeSpread(Spread[Sequence[Life]]):
+class LifeSpread(Spread[list[Life]]):
     """Plays of programs with equal commands; only the lives of ``session`` are compared."""
 
     context: Context
     session: str = "a"
 
-    def near(self, a: Sequence[Life], b: Sequence[Life]) -> list[Life]:
+    def near(self, a: list[Life], b: list[Life]) -> list[Life]:
         return [self._near(x, y) for x, y in zip(a, b, strict=True)]
 
     def _near(self, x: Life, y: Life) -> Life:

@@ -11,7 +11,7 @@ import numpy as np
 from conformance import arrays
 from conformance.case import Case, Context, family
 from conformance.oracle import naive_dtype
-from conformance.pairing import nothing, settled
+from conformance.pairing import settled
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
 from conformance.spread import PartSpread
@@ -24,6 +24,8 @@ OFFLINE: Final[tuple[int, ...]] = ()
 UNIT_BY_UNIT: Final = (1,) * UNITS
 SEEN: Final = 1e3
 """A move of the truth that is this many times the port's epsilon must show."""
+AGAIN: Final = 6
+"""Times one command is given; noise of every second or third run shows."""
 PLANS: Final = (OFFLINE, (UNITS,), UNIT_BY_UNIT, (1, 2, 1), (3, 1))
 
 
@@ -44,20 +46,23 @@ def paired(
     before: Callable[[], Array],
     after: Callable[[], Array],
     judge: Callable[[Array, Array], str | None],
-    used: Callable[[Array, Array], str | None] = nothing,
+    used: Callable[[Array, Array], str | None] | None = None,
 ) -> str | None:
     """``judge`` and ``used`` on two runs as `settled` has it, by bits (WS-CONFORMANCE-9) or, where
     the port does not repeat its own, by what rounding explains (WS-CONFORMANCE-25).
 
     Args:
         truth: the oracle's answer in a dtype to what ``before`` asks.
+        used: what must move, where nothing but values is another in ``after``.
     """
 
     def repeats(a: Array, b: Array) -> str | None:
         return None if same_bits(a, b) else first_difference(a, b)
 
     spread = PartSpread(truth=truth, dtype=context.dtype)
-    return settled(context, before, after, judge, repeats, spread, used)
+    if used is None:
+        return settled(context, before, after, judge, repeats, spread)
+    return settled(context, before, after, judge, repeats, spread, used, spread)
 
 
 def _truth(context: Context, part: Part, dtype: DType, data: Array) -> Array:
@@ -91,6 +96,10 @@ def _equals_offline(
     return None if reason is None else f"{part} in chunks {list(plan) or 'offline'}: {reason}"
 
 
+CAUSAL: Final = {True: ("WS-CODEC-6", "WS-CODEC-3"), False: ("WS-ENCODER-8",)}
+"""Who says that a codec, or else an encoder, does not look ahead."""
+
+
 def causal(context: Context) -> Iterator[Case]:
     """Changing unit k moves the output of unit k and none before it, to the bit (WS-CODEC-6,
     WS-ENCODER-8)."""
@@ -100,6 +109,7 @@ def causal(context: Context) -> Iterator[Case]:
                 form = "stream" if plan else "offline"
                 yield Case(
                     name=f"{part}-{form}-unit{k}",
+                    clauses=CAUSAL["codec" in part],
                     judge=partial(_only_forward, context, part, plan, k),
                 )
 
@@ -107,7 +117,9 @@ def causal(context: Context) -> Iterator[Case]:
         for plan in (UNIT_BY_UNIT, OFFLINE):
             form = "stream" if plan else "offline"
             yield Case(
-                name=f"{part}-{form}-last-step", judge=partial(_last_step, context, part, plan)
+                name=f"{part}-{form}-last-step",
+                clauses=CAUSAL["codec" in part],
+                judge=partial(_last_step, context, part, plan),
             )
 
 
@@ -211,6 +223,25 @@ def _fresh(context: Context, part: Part) -> str | None:
     return paired(context, truth, partial(run, data), after_others, judge)
 
 
+def repeated(context: Context) -> Iterator[Case]:
+    """The same command once more gives the same bits, or numbers that rounding explains
+    (WS-CONFORMANCE-25)."""
+    for part in PARTS:
+        yield Case(name=part, judge=partial(_repeated, context, part))
+
+
+def _repeated(context: Context, part: Part) -> str | None:
+    """For a port that claims the same bits, `port/claims` asks for them."""
+    data = codec_input(context, part, context.dtype)
+    spread = PartSpread(truth=partial(_truth, context, part, data=data), dtype=context.dtype)
+    first, *others = (_run(context, part, context.dtype, UNIT_BY_UNIT, data) for _ in range(AGAIN))
+    for other in others:
+        if not same_bits(first, spread.near(first, other)):
+            where = first_difference(first, spread.near(first, other))
+            return f"{part} again, further apart than rounding explains: {where}"
+    return None
+
+
 WITH_HOP: Final = ("video_codec.encode", "audio_codec.encode", "audio_encoder", "video_encoder")
 """Parts that take several time steps a latent."""
 
@@ -276,5 +307,6 @@ CHECKS = (
     _check("chunking", CHUNKED, "C", chunking),
     _check("causality", ("WS-CODEC-6", "WS-CODEC-3", "WS-ENCODER-8"), "A", causal),
     _check("fresh-start", ("WS-CODEC-4", "WS-ENCODER-8"), "A", fresh),
+    _check("repeated", ("WS-CONFORMANCE-25",), "C", repeated),
     _check("geometry", GEOMETRY, "A", geometry),
 )

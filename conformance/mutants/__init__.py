@@ -33,6 +33,7 @@ from conformance.mutants import (
     sampling,
     seldom,
     session,
+    unsteady,
     visibility,
 )
 from conformance.mutants.patching import Benign, Mutant
@@ -60,6 +61,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         identity,
         identity_sessions,
         sampling,
+        unsteady,
         exchange,
         latency,
     )

@@ -121,6 +121,24 @@ class UnsteadyCodecs(ReferencePort):
         return np.where(self._draw.random(y.shape) < 0.02, np.nextafter(y, np.inf), y)
 
 
+class AnyOrder(NotExact):
+    """Says that it does not repeat itself: linear layers add up their terms in any order."""
+
+    name = "sums-in-any-order"
+
+    def __init__(self) -> None:
+        super().__init__(self.name, (F, "linear", self._linear))
+        self._order = torch.Generator().manual_seed(4)
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), deterministic=False)
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        order = torch.randperm(weight.shape[-1], generator=self._order)
+        y = x[..., order] @ weight[:, order].T
+        return y if bias is None else y + bias
+
+
 def reordered(sent: Sequence[Json]) -> list[Json]:
     """The kinds by name, from the end; in each the units in order, the parts of one reversed."""
     found: list[Json] = []
@@ -165,5 +183,5 @@ VARIANTS = (
         description="Linear layers, attention and norms add up in float32, one term at a time.",
         factory=lambda: NotExact("sums-term-after-term", *IN_TURN),
     ),
-    *map(_by_class, (Loose, UnsteadyCodecs, OtherOrder, MorePoints)),
+    *map(_by_class, (Loose, UnsteadyCodecs, AnyOrder, OtherOrder, MorePoints)),
 )

@@ -204,7 +204,7 @@ class Jittered(ReferencePort):
     def _jittered(self, array: Array | None) -> Array | None:
         if array is None:
             return None
-        eps = np.finfo(array.dtype).eps / 4
+        eps = np.finfo(array.dtype).eps
         noise = self._generator.uniform(-eps, eps, array.shape)
         return np.asarray((array.astype(np.float64) * (1 + noise)).astype(array.dtype))
 
