@@ -70,7 +70,12 @@ def long_runs(context: Context) -> Iterator[Case]:
     """Forty units in other chunks: nothing changes after a while, nothing wraps (WS-CODEC-5)."""
     for part in PARTS:
         for name, plan in PLANS.items():
-            yield Case(name=f"{part}-{name}", judge=partial(_long, context, part, plan))
+            whole = "WS-CODEC-5" if "codec" in part else "WS-ENCODER-8"
+            yield Case(
+                name=f"{part}-{name}",
+                clauses=(whole, "WS-PRESETS-1"),
+                judge=partial(_long, context, part, plan),
+            )
 
 
 def _long(context: Context, part: Part, plan: Plan) -> str | None:
