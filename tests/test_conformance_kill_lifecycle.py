@@ -18,6 +18,8 @@ KILLERS = {
     "reset-remembers-in-the-last-bit": "lifecycle/reset",
     "import-forgets-the-uncommitted": "transfer/continues",
     "bad-state-ignored": "transfer/refused",
+    "one-role-taken-for-both": "transfer/refused",
+    "features-in-any-letter-case": "port/honest",
     "exported-rows-off-by-one": "transfer/contents",
     "exported-keys-turned": "transfer/contents",
     "closed-session-answers": "lifecycle/ending",
