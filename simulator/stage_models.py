@@ -198,6 +198,12 @@ class Recorded:
         return sum(self.values_ns) // len(self.values_ns)
 
 
+STAGES: Final = tuple(field.name for field in attrs.fields(StageTimes))
+
+PLANNED: Final = 64
+"""Units whose times are found at once."""
+
+
 @attrs.frozen(kw_only=True)
 class Roofline:
     """What a device allows at best, growing with the history (WS-SIMULATION-2, WS-COST-8).
@@ -214,25 +220,28 @@ class Roofline:
     def times_ns(self, key: Words, first: int, count: int) -> Times:
         """See `StageModel`."""
         start = self._in_unit(first)
-        units = range(start, start + count)
-        row = np.array([_roofline_ns(self.plan, unit, self.stage) for unit in units], np.int64)
+        numbers = range(start // PLANNED, -(-(start + count) // PLANNED))
+        blocks = [_planned(self.plan, number)[STAGES.index(self.stage)] for number in numbers]
+        skip = start % PLANNED
+        row = np.concatenate([np.zeros(0, np.int64), *blocks])[skip : skip + count]
         return np.broadcast_to(row, (*key.shape, count))
 
     @property
     def typical_ns(self) -> int:
         """The time of the first unit."""
-        return _roofline_ns(self.plan, self._in_unit(0), self.stage)
+        time: int = getattr(roofline.stage_times(self.plan, self._in_unit(0)), self.stage)
+        return time
 
     def _in_unit(self, unit: int) -> int:
         """The unit of the plan in which this stage of unit ``unit`` is done."""
         return self.history + unit + (self.stage == "commit")
 
 
-@functools.lru_cache(maxsize=65_536)
-def _stage_times(plan: Plan, unit: int) -> StageTimes:
-    return roofline.stage_times(plan, unit)
-
-
-def _roofline_ns(plan: Plan, unit: int, stage: str) -> int:
-    time: int = getattr(_stage_times(plan, unit), stage)
-    return time
+# All stages of a unit are found together but asked for one by one, by some engines for all units
+# of a run before the next stage. As plain numbers 65,536 units are 3 MB, however long the run.
+@functools.lru_cache(maxsize=1024)
+def _planned(plan: Plan, number: int) -> Times:
+    """ns: int64 [stage, `PLANNED` units from number * `PLANNED` on]."""
+    units = range(number * PLANNED, (number + 1) * PLANNED)
+    times = (roofline.stage_times(plan, unit) for unit in units)
+    return np.array([[getattr(t, stage) for stage in STAGES] for t in times], np.int64).T
