@@ -148,6 +148,40 @@ def test_ws_conformance_10_cases_of_one_clause_only() -> None:
     assert {case.clause for case in report.cases} == {"WS-EXCHANGE-5"}
 
 
+def longer(*, alone: bool) -> Check:
+    """A check of which the last case, or the only one, goes further, and faults every port."""
+    cases = (Case(name="short", judge=good), Case(name="long", judge=bad, further=True))
+    made = cases[1:] if alone else cases
+    return Check(
+        id="x/alone" if alone else "x/both",
+        clauses=("WS-CLOCK-2",),
+        profile="session",
+        tolerance="A",
+        cases=lambda _: made,
+    )
+
+
+def test_ws_conformance_11_a_run_of_one_clause_leaves_out_what_goes_further() -> None:
+    """A check with nothing else is not missed; all is judged without a choice, or by its name."""
+
+    def ids(clause: str | None, only: str | None = None) -> list[str]:
+        checks = (longer(alone=False), longer(alone=True))
+        report = runner.run(ReferencePort(), oracle(), "some", checks, clause=clause, only=only)
+        assert report.verdict.value == (
+            "pass" if (clause, only) == ("WS-CLOCK-2", None) else "fail"
+        )
+        return [case.id for case in report.cases]
+
+    assert ids("WS-CLOCK-2") == ["x/both:short"]
+    assert ids(None) == ["x/both:short", "x/both:long", "x/alone:long"]
+    assert ids("WS-CLOCK-2", "*:long") == ["x/both:long", "x/alone:long"]
+    none = check_of(name="x/none")
+    report = runner.run(
+        ReferencePort(), oracle(), "some", (longer(alone=False), none), clause="WS-CLOCK-2"
+    )
+    assert report.reasons == ("x/none: 0 cases executed, at least 1 are needed",)
+
+
 def test_waived_counts_as_executed() -> None:
     waived = CaseResult(id="x/y:0", clause="WS-X-1", verdict=Verdict.WAIVED)
     assert overall([waived], ["x/y"]) is Verdict.PASS
