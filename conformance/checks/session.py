@@ -77,6 +77,15 @@ def modalities(context: Context) -> Iterator[Case]:
             clauses=("WS-LAYOUT-5",) if has_video else ("WS-LAYOUT-5", "WS-STREAMING-10"),
             judge=partial(_as_oracle, context, script, cast("Form", form)),
         )
+    for dtype in context.hello.dtypes[1:]:
+        # What a session does not have must not fall back to the main dtype.
+        voice = SUBSETS["voice-only"]
+        script = base(BARE, "overlapped", dtype, units=2, modalities=voice)
+        yield Case(
+            name=f"voice-only-{dtype}",
+            clauses=("WS-LAYOUT-5",),
+            judge=partial(judge_all_close, context, script, dtype, "stream"),
+        )
 
 
 def presets(context: Context) -> Iterator[Case]:

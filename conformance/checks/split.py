@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_all_close
@@ -12,6 +14,8 @@ from conformance.protocol import DType, OpenRequest, SamplingInput, Unsupported
 from conformance.recording import Script
 from conformance.relations import same
 from spec.sizes import LAG_OF_SCHEDULE
+
+SHA_256: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 def equals_single(context: Context) -> Iterator[Case]:
@@ -71,6 +75,8 @@ def _caches_agree(context: Context, script: Script) -> str | None:
         digests = context.port.kv_digest(session, unit.unit - 1)
         if set(digests) != {"thinker", "performer"}:
             reason = f"digests of {sorted(digests)}, not of thinker and performer"
+        elif not all(SHA_256.fullmatch(digest) for digest in digests.values()):
+            reason = f"{dict(digests)} are no SHA-256 in hex"
         elif len(set(digests.values())) != 1:
             reason = f"caches differ up to unit {unit.unit - 1}: {dict(digests)}"
         seen.update(digests.values())

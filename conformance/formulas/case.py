@@ -194,6 +194,11 @@ def drawn(
     return rounded(center + gain * arrays.uniform(f"math/{name}", shape), dtype)
 
 
+def _one_zero(array: Array) -> Array:
+    """With zeros of one sign: no formula says which (WS-CONFORMANCE-9)."""
+    return np.asarray(array + 0) if array.dtype.kind == "f" else array
+
+
 def differs(actual: Array, outcome: Outcome, dtype: DType, name: str) -> str | None:
     """Why ``actual`` is not the outcome in a port's ``dtype``, or None.
 
@@ -201,7 +206,7 @@ def differs(actual: Array, outcome: Outcome, dtype: DType, name: str) -> str | N
     the dtype that the port computes in (WS-CONFORMANCE-9).
     """
     if isinstance(outcome, Exact):
-        if same_bits(actual, outcome.value):
+        if same_bits(_one_zero(actual), _one_zero(outcome.value)):
             return None
         return f"{name} {first_difference(actual, outcome.value)}"
     own = (isinstance(outcome, Near) and outcome.dtype) or dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -13,7 +14,15 @@ from conformance.mutants.afterwards import Refuses, hoarse, moved
 from conformance.mutants.patching import by_class
 from conformance.ports import transfer
 from conformance.ports.reference import ReferencePort
-from conformance.protocol import Array, CodecRequest, KvEntries, KvExport, Unsupported
+from conformance.protocol import (
+    Array,
+    CodecRequest,
+    KvEntries,
+    KvExport,
+    UnitInput,
+    UnitOutput,
+    Unsupported,
+)
 
 
 class SecondImportMixes(ReferencePort):
@@ -170,6 +179,32 @@ class NarrowCodec(ReferencePort):
         return super().codec(request, data)
 
 
+class NarrowVoice(ReferencePort):
+    """In float64 sessions whose agent has no words, its sound is float32."""
+
+    name = "wordless-float64-voice-in-float32"
+
+    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
+        outputs = super().step(session_id, unit)
+        if self.opened(session_id).config.modalities.agent_text:
+            return outputs
+        return [attrs.evolve(output, audio=_narrow(output.audio)) for output in outputs]
+
+
+def _narrow(audio: Array | None) -> Array | None:
+    return None if audio is None else audio.astype(np.float32).astype(audio.dtype)
+
+
+class ShortDigest(ReferencePort):
+    """The digest of a cache is cut to half."""
+
+    name = "cache-digest-cut"
+
+    def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
+        found = super().kv_digest(session_id, up_to_unit)
+        return {role: digest[:32] for role, digest in found.items()}
+
+
 MUTANTS = (
     by_class("WS-CONFORMANCE-17", SecondImportMixes),
     by_class("WS-SESSION-4", FourthReset),
@@ -181,4 +216,6 @@ MUTANTS = (
     by_class("WS-CONFORMANCE-3", LooseNames),
     by_class("WS-CONFORMANCE-3", Abbreviates),
     by_class("WS-CONFORMANCE-2", NarrowCodec),
+    by_class("WS-LAYOUT-5", NarrowVoice),
+    by_class("WS-STREAMING-6", ShortDigest),
 )
