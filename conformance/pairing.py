@@ -41,7 +41,7 @@ def settled(
     after: Callable[[], T],
     judge: Callable[[T, T], str | None],
     repeats: Callable[[T, T], str | None],
-    spread: Spread[T] | None = None,
+    spread: Spread[T],
     used: Callable[[T, T], str | None] = nothing,
     only_values: Mergeable[T] | None = None,
 ) -> str | None:
@@ -72,17 +72,15 @@ def settled(
     reason = found(one, other)
     if reason is None or context.hello.deterministic:
         return reason
-    too_far = None if spread is None else (judge(one, spread.near(one, other)) or used(one, other))
+    too_far = judge(one, spread.near(one, other)) or used(one, other)
     # In no order that a port may have of its own: buffers in turn, say.
     for which in np.random.default_rng(REPEATS).integers(2, size=REPEATS):
         known, again = (one, before()) if which == 0 else (other, after())
-        unsteady = repeats(known, again)
-        if unsteady is None:
-            continue
-        if spread is None:
-            raise Inconclusive(f"the port is not deterministic: {unsteady}")
-        wrong = _unsteady(too_far, repeats, spread, (one, other), (known, again))
-        return wrong or (only_values and _one_sided(before, after, judge, only_values))
+        if repeats(known, again) is not None:
+            wrong = _unsteady(too_far, repeats, spread, (one, other), (known, again))
+            if wrong is not None or only_values is None:
+                return wrong
+            return _one_sided(before, after, judge, only_values)
     return reason
 
 

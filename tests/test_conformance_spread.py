@@ -162,9 +162,9 @@ def test_a_word_that_rounding_changes_is_inconclusive(context: Context) -> None:
     with pytest.raises(Inconclusive, match=f"unit 0, slot 0: the words {known[0].text[0]}"):
         settled(context, run, run, differs, differs, spread)
     # A word that is far behind is no matter of rounding.
-    far = attrs.evolve(
-        flipped, logits=known[0].logits - 10 * np.eye(*row.shape, other).astype("f4")
-    )
+    behind = row.copy()
+    behind[0, other] -= 10.0
+    far = attrs.evolve(flipped, logits=behind)
     assert spread.flipped((far,), (attrs.evolve(far, text=known[0].text),)) is None
 
 
