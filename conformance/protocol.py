@@ -285,8 +285,8 @@ class Port(Protocol):
         ...
 
     def step(self, session: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        """Take one unit; answer zero or more units, in unit order: a pipeline answers later, by no
-        more than two units (WS-LATENCY-8)."""
+        """Take one unit; answer zero or more units, in unit order: a pipeline answers later; for
+        the profile ``latency`` by no more than three units (WS-LATENCY-8)."""
         ...
 
     def finish(self, session: str) -> Sequence[UnitOutput]:

@@ -116,6 +116,18 @@ class Flushed(Variant):
         }
 
 
+class NegativeZeros(Variant):
+    """Every zero has the sign that nobody would expect."""
+
+    name = "math-negative-zeros"
+
+    def math(self, request: MathRequest) -> Mapping[str, Array]:
+        results = super().math(request)
+        return {
+            n: np.where(v == 0, -v, v) if v.dtype.kind == "f" else v for n, v in results.items()
+        }
+
+
 class Minimal(Variant):
     """float32 only; no media, no midpoint rule."""
 
@@ -299,6 +311,7 @@ CLASSES: Final[tuple[type[MathPort], ...]] = (
     Bfloat16Only,
     WideInside,
     Flushed,
+    NegativeZeros,
     Minimal,
     NumpySums,
     Fused,
