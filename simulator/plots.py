@@ -11,6 +11,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from simulator.drawing import (
     BLUE,
@@ -126,7 +127,7 @@ def fleet_curves(
     """Curves over one x axis, such as the part of units on time over sessions a pair.
 
     Args:
-        x: increasing.
+        x: increasing counts, marked at whole numbers.
         series: by name, a value for each x; None-like gaps are NaN.
         limit: a level to mark, such as the SLO.
     """
@@ -140,6 +141,7 @@ def fleet_curves(
             ax.axhline(limit, color=INK, linestyle=":", linewidth=1)
             ax.annotate(f"{limit:g}", (1, limit), xycoords=("axes fraction", "data"), fontsize=8,
                         textcoords="offset points", xytext=(-4, 4), ha="right")  # fmt: skip
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         _labels(ax, xlabel, ylabel, title)
         if len(series) > 1:
             ax.legend(frameon=False, loc="best")
