@@ -1,8 +1,8 @@
 """WS-CONFORMANCE-14: mutants of the life cycle, and of what goes wrong only now and then.
 
-Among them those that break WS-CONFORMANCE-17. Each fails in the check named beside it when its own
-clause is judged; of each family the quickest are run here, all of them by the job that writes the
-kill table.
+Among them those that break WS-CONFORMANCE-17 and WS-SESSION-4. Each fails in the check named
+beside it when its own clause is judged; of each family the quickest are run here, all of them by
+the job that writes the kill table.
 """
 
 from __future__ import annotations

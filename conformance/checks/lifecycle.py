@@ -95,9 +95,7 @@ def reset_twice(context: Context, seed: int) -> list[Step]:
 
 def reset_again_and_again(context: Context, seed: int) -> list[Step]:
     """The fourth reset is as the first."""
-    lives = [
-        step for i in range(4) for step in (*units("a", seed + i, 1), Step(do="reset", session="a"))
-    ]
+    lives = [*units("a", seed, 1), Step(do="reset", session="a")] * 4
     return [opened("a", request(context)), *lives, *units("a", 0, 2), *ended("a")]
 
 
