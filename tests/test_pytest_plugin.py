@@ -1,4 +1,5 @@
-"""The pytest plugin: one item a case, each verdict as pytest tells it (WS-CONFORMANCE-10)."""
+"""The pytest plugin: one item a case, each verdict as pytest tells it (WS-CONFORMANCE-10,
+WS-CONFORMANCE-21)."""
 
 from __future__ import annotations
 
