@@ -7,13 +7,15 @@ Source: CHOICE.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 
 class WanStreamerError(ValueError):
     """A mistake in what was handed to us, never a bug of ours (WS-ERRORS-1).
 
     Args:
         what: the thing that is wrong, as the user knows it ("preset", "--engine", "clip x.mp4").
-        value: the value that came; shown with ``repr`` unless it is a string that explains itself.
+        value: the value that came; shown with ``repr``, a `Decimal` as the number that it is.
         allowed: what would have been accepted.
     """
 
@@ -21,7 +23,8 @@ class WanStreamerError(ValueError):
         self.what = what
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{what}: got {value!r}; allowed: {allowed}")
+        shown = str(value) if isinstance(value, Decimal) else repr(value)
+        super().__init__(f"{what}: got {shown}; allowed: {allowed}")
 
 
 class ConfigError(WanStreamerError):

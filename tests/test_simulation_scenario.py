@@ -141,6 +141,9 @@ def test_shipped_scenarios_are_found_by_name(tmp_path: Path) -> None:
 
 
 WRONG = {
+    "no session": ("sessions = 0" + STAGES, "sessions: got 0; allowed: 1 to"),
+    "half a session": ("sessions = 2.5" + STAGES, "sessions: got 2.5; allowed"),
+    "three streams": ('thinker = "three-streams"' + STAGES, "allowed: one-stream"),
     "not TOML": ("= 1", "TOML"),
     "deeply nested": ("x = " + "[" * 10_000, "scenario"),
     "endless digits": ("x = " + "9" * 5_000, "scenario"),
