@@ -37,6 +37,8 @@ def far_out(context: Context) -> Iterator[Case]:
         script = script_of(context, preset, length)
         yield Case(
             name=f"prompt-{length}",
+            # The shorter one is of the other preset.
+            further=preset != BARE,
             judge=partial(_far_out, context, script),
         )
 
