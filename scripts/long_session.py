@@ -1,6 +1,6 @@
 """Writes `conformance/data/long_session.safetensors`: the long sessions' truth and naive errors.
 
-Runs the reference over 208 units in float64 and in each narrower dtype, which takes a minute. Run
+Runs the reference over them in float64 and in each narrower dtype, which takes a minute. Run
 it only when the reference's numbers are meant to change; a test holds the first units to it.
 """
 

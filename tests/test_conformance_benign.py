@@ -36,6 +36,7 @@ NEAREST = {
     "float64-inside": NUMBERS,
     "sums-term-after-term": ("session/random", "session/modalities"),
     "python-manners": ("port/honest", "streaming/split-equals-single", "exchange/exactly-once"),
+    "sums-in-any-order": ("session/repeatable", "session/noise-is-input"),
     "unsteady-codecs": ("codec/geometry", "codec/fresh-start", "codec/repeated"),
     "sends-in-another-order": ("exchange/thinker", "exchange/hostile-wire"),
     "own-probe-points": ("session/probe",),
