@@ -99,6 +99,10 @@ class TraceEvent:
         return self.t_ns + self.dur_ns
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+"""One for all lines: `json.dumps` makes one each time."""
+
+
 class TextOut(Protocol):
     """All that a tracer needs of a file."""
 
@@ -160,7 +164,7 @@ class Tracer:
 
 def event_line(event: TraceEvent) -> str:
     """One event as a line of JSON, keys sorted (WS-TRACE-1)."""
-    return _line(attrs.asdict(event))
+    return _line(attrs.asdict(event, recurse=False))
 
 
 def write_trace(stream: TextOut, events: Iterable[TraceEvent]) -> None:
@@ -171,4 +175,4 @@ def write_trace(stream: TextOut, events: Iterable[TraceEvent]) -> None:
 
 
 def _line(data: dict[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n"
+    return _ENCODER.encode(data) + "\n"
