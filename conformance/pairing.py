@@ -54,7 +54,6 @@ def settled(
         spread: what rounding explains, for a port that does not claim to repeat itself.
         used: what must not be the same bits in both, and is. By bits for every port: rounding may
             hide a move that is too small, so it accuses nobody of it.
-
         only_values: the ``spread`` again, where commands and shapes before and in both runs are the
             same, so that noise is too.
 
@@ -153,6 +152,26 @@ def compared(
         used,
         spread,
     )
+
+
+def as_undisturbed(
+    context: Context,
+    script: Script,
+    alone: Callable[[], Recording],
+    disturbed: Callable[[], Recording],
+    when: str,
+) -> str | None:
+    """`settled` on two ways to record ``script``, the second with commands ``when`` that must
+    not matter: the same units, bit for bit."""
+
+    def judge(a: Recording, b: Recording) -> str | None:
+        if len(a) != len(b):
+            return f"{when} {len(b)} units were answered, not {len(a)}"
+        reason = all_same(a, b)
+        return reason and f"{when}: {reason}"
+
+    spread = SessionSpread(context=context, script=script)
+    return settled(context, alone, disturbed, judge, all_same, spread)
 
 
 def all_same(a: Recording, b: Recording) -> str | None:

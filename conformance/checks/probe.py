@@ -14,11 +14,10 @@ from conformance.case import Case, Check, Context
 from conformance.guard import PortFault
 from conformance.inputs import BARE, base, in_dtype, sealed
 from conformance.oracle import naive_dtype
-from conformance.pairing import all_same, settled
+from conformance.pairing import as_undisturbed
 from conformance.probing import Points, points_after
 from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
 from conformance.recording import Recording, Script, copied
-from conformance.spread import SessionSpread
 from conformance.tolerance import MANY, budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -187,12 +186,8 @@ def _no_trace(context: Context, schedule: Schedule) -> str | None:
             context.port.close(session)
         return tuple(outputs)
 
-    def judge(a: Recording, b: Recording) -> str | None:
-        reason = all_same(a, b)
-        return reason and f"after probes: {reason}"
-
-    spread = SessionSpread(context=context, script=script)
-    return settled(context, lambda: context.run.stream(script), probed, judge, all_same, spread)
+    alone = partial(context.run.stream, script)
+    return as_undisturbed(context, script, alone, probed, "after probes")
 
 
 CHECKS = (

@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, base
-from conformance.pairing import all_same, settled
+from conformance.pairing import all_same, as_undisturbed, settled
 from conformance.protocol import Refusal, UnitInput, UnitOutput
 from conformance.recording import Recording, Script, copied
 from conformance.relations import same
@@ -232,20 +232,9 @@ def _then_reset(context: Context) -> str | None:
             context.port.close(session)
         return tuple(outputs)
 
-    def judge(a: Recording, b: Recording) -> str | None:
-        if len(a) != len(b):
-            return f"after refusals and a reset {len(b)} units were answered, not {len(a)}"
-        reason = all_same(a, b)
-        return reason and f"after refusals and a reset: {reason}"
-
-    return settled(
-        context,
-        lambda: run(()),
-        lambda: run(tuple(BAD_UNITS.values())),
-        judge,
-        all_same,
-        SessionSpread(context=context, script=script),
-    )
+    bad = tuple(BAD_UNITS.values())
+    when = "after refusals and a reset"
+    return as_undisturbed(context, script, lambda: run(()), lambda: run(bad), when)
 
 
 def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> str | None:
@@ -266,14 +255,8 @@ def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> st
             context.port.close(session)
         return tuple(outputs)
 
-    def judge(a: Recording, b: Recording) -> str | None:
-        if len(a) != len(b):
-            return f"after refusals {len(b)} units were answered, not {len(a)}"
-        reason = all_same(a, b)
-        return reason and f"after refusals: {reason}"
-
-    spread = SessionSpread(context=context, script=script)
-    return settled(context, lambda: context.run.stream(script), spoiled, judge, all_same, spread)
+    alone = partial(context.run.stream, script)
+    return as_undisturbed(context, script, alone, spoiled, "after refusals")
 
 
 CHECKS = (
