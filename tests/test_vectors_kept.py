@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.checks import random
+from conformance import random_programs
 from conformance.files.answers import answer_case
 from conformance.files.folder import CaseFolder
 from conformance.files.kept import keep, kept_in
@@ -54,11 +54,10 @@ def test_ws_vectors_1_a_random_failure_says_where_it_is(
     """The check itself, with a search that has found something."""
     from port_judging import judged
 
-    from conformance.random_programs import from_json
-
     lean = '[{"do":"open","session":"a","request":{"preset":"tiny-bare","schedule":"overlapped",'
     lean += '"dtype":"float32"}},{"do":"close","session":"a"}]'
-    monkeypatch.setattr(random, "smallest_failure", lambda *_: (from_json(lean), "it is off"))
+    found = random_programs.from_json(lean), "it is off"
+    monkeypatch.setattr(random_programs, "smallest_failure", lambda *_: found)
     with kept_in(tmp_path):
         report = judged(ReferencePort(), "session/random")
     detail = report.cases[0].detail

@@ -9,12 +9,13 @@ from typing import Final
 import attrs
 
 from conformance.case import Case, Context, family
-from conformance.checks.bad_state import bad_state, state_after
+from conformance.checks.bad_state import bad_state
 from conformance.checks.isolation import contents, request
-from conformance.checks.lifecycle import script_of, units
+from conformance.checks.lifecycle import units
+from conformance.checks.state_copies import no_trace, not_aliased, taken_is_copied
 from conformance.checks.streaming import long_talk
 from conformance.inputs import BARE, Content
-from conformance.pairing import all_same, arrays_of, first_change, settled
+from conformance.pairing import settled
 from conformance.programs import (
     Life,
     Step,
@@ -26,9 +27,8 @@ from conformance.programs import (
     same_lives,
     stepped,
 )
-from conformance.protocol import KvEntries, KvExport, OpenRequest, UnitOutput
-from conformance.recording import Recording, copied
-from conformance.spread import LifeSpread, SessionSpread
+from conformance.protocol import OpenRequest
+from conformance.spread import LifeSpread
 from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -144,9 +144,9 @@ def transfer(context: Context) -> Iterator[Case]:
             judge=partial(_moved_and_reset, context, asked),
         )
     yield _further("late", partial(_late, context))
-    yield Case(name="not-aliased", clauses=(MOVED,), judge=partial(_not_aliased, context))
-    yield Case(name="taken-is-copied", clauses=(MOVED,), judge=partial(_taken_is_copied, context))
-    yield _further("export-leaves-no-trace", partial(_no_trace, context))
+    yield Case(name="not-aliased", clauses=(MOVED,), judge=partial(not_aliased, context))
+    yield Case(name="taken-is-copied", clauses=(MOVED,), judge=partial(taken_is_copied, context))
+    yield _further("export-leaves-no-trace", partial(no_trace, context))
 
 
 def _further(name: str, judge: Callable[[], str | None]) -> Case:
@@ -323,87 +323,6 @@ def _late(context: Context) -> str | None:
     anew = [Step(do="reset", session="a"), *stepped("a", other[:2])]
     again = anew if "reset" in context.hello.features else []
     return as_the_oracle(context, play(context.port, [*in_turn(a, b), *again, *ended("a"), *c]))
-
-
-def _taken_is_copied(context: Context) -> str | None:
-    """Whoever hands in a state may reuse its arrays."""
-    context.need("kv_transfer")
-    script = script_of(context)
-    state = _copy(state_after(context, script, 2))
-    session = context.port.open(script.open)
-    try:
-        context.port.import_kv(session, state)
-        for array in arrays_of(state).values():
-            array[...] = 0
-        outputs = [copied(output) for output in context.port.step(session, script.units[2])]
-        outputs += map(copied, context.port.finish(session))
-    finally:
-        context.port.close(session)
-    life = Life(
-        session="a",
-        request=script.open,
-        units=list(script.units[:3]),
-        outputs={output.unit: output for output in outputs if output.unit >= 2},
-        first=2,
-    )
-    reason = as_the_oracle(context, [life])
-    return reason and f"the arrays that were taken were overwritten: {reason}"
-
-
-def _not_aliased(context: Context) -> str | None:
-    """Neither does a step change what was exported, nor does writing to it change the session."""
-    context.need("kv_transfer")
-    script = script_of(context)
-    session = context.port.open(script.open)
-    try:
-        for unit in script.units[:3]:
-            context.port.step(session, unit)
-        state = context.port.export_kv(session)
-        before = _copy(state)
-        context.port.step(session, script.units[3])
-        changed = first_change(before, state)
-        if changed is not None:
-            return f"a later step changed the exported {changed}"
-        again = context.port.export_kv(session)
-        kept = _copy(again)
-        for array in arrays_of(again).values():
-            if array.flags.writeable:
-                array[...] = 0
-        changed = first_change(kept, context.port.export_kv(session))
-        return changed and f"writing to what was exported changed the session's {changed}"
-    finally:
-        context.port.close(session)
-
-
-def _copy(state: KvExport) -> KvExport:
-    roles = {
-        role: KvEntries(rows=e.rows.copy(), keys=e.keys.copy(), values=e.values.copy())
-        for role, e in state.roles.items()
-    }
-    extra = {name: array.copy() for name, array in state.extra.items()}
-    return KvExport(unit=state.unit, roles=roles, extra=extra)
-
-
-def _no_trace(context: Context) -> str | None:
-    """A session that is exported before every unit gives the bits of one that never is."""
-    context.need("kv_transfer")
-    script = script_of(context)
-
-    def exporting() -> Recording:
-        session = context.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit in script.units:
-                context.port.export_kv(session)
-                outputs += map(copied, context.port.step(session, unit))
-            outputs += map(copied, context.port.finish(session))
-        finally:
-            context.port.close(session)
-        return tuple(outputs)
-
-    spread = SessionSpread(context=context, script=script)
-    alone = partial(context.run.stream, script)
-    return settled(context, alone, exporting, all_same, all_same, spread)
 
 
 _check = family("transfer", "session")
