@@ -59,6 +59,17 @@ class Life:
         return Script(open=self.request, units=tuple(self.units))
 
 
+def life_of(script: Script, outputs: Iterable[UnitOutput], first: int = 0) -> Life:
+    """What a session of ``script`` answered from unit ``first`` on, as one life."""
+    return Life(
+        session="a",
+        request=script.open,
+        units=list(script.units),
+        outputs={output.unit: output for output in outputs if output.unit >= first},
+        first=first,
+    )
+
+
 def opened(session: str, request: OpenRequest) -> Step:
     return Step(do="open", session=session, request=request)
 

@@ -81,17 +81,34 @@ class Recorder:
         return _complete([*map(copied, self.port.offline(script.open, script.units))], script)
 
     def stream(self, script: Script, before_end: Callable[[str], None] | None = None) -> Recording:
-        session = self.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit in script.units:
-                outputs += map(copied, self.port.step(session, unit))
-            if before_end is not None:
-                before_end(session)
-            outputs += map(copied, self.port.finish(session))
-        finally:
-            self.port.close(session)
-        return _complete(outputs, script)
+        return _complete(streamed(self.port, script, before_end=before_end), script)
+
+
+def streamed(
+    port: Guard,
+    script: Script,
+    before_each: Callable[[str, UnitInput], object] | None = None,
+    before_end: Callable[[str], None] | None = None,
+) -> Recording:
+    """All that a session of ``script`` answers, in the order in which it came.
+
+    Args:
+        before_each: other commands to the session before each unit.
+        before_end: and after the last one.
+    """
+    session = port.open(script.open)
+    outputs: list[UnitOutput] = []
+    try:
+        for unit in script.units:
+            if before_each is not None:
+                before_each(session, unit)
+            outputs += map(copied, port.step(session, unit))
+        if before_end is not None:
+            before_end(session)
+        outputs += map(copied, port.finish(session))
+    finally:
+        port.close(session)
+    return tuple(outputs)
 
 
 def copied(output: UnitOutput) -> UnitOutput:

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.case import Case, Context
 from conformance.checks.lifecycle import script_of
 from conformance.inputs import base
-from conformance.programs import Life, as_the_oracle
+from conformance.programs import as_the_oracle, life_of
 from conformance.protocol import Array, KvEntries, KvExport, Refusal, UnitOutput
 from conformance.recording import Script, copied
 
@@ -174,13 +174,7 @@ def _goes_on(context: Context, script: Script, refused: Callable[[str], str | No
         outputs += map(copied, context.port.finish(session))
     finally:
         context.port.close(session)
-    life = Life(
-        session="a",
-        request=script.open,
-        units=list(script.units),
-        outputs={output.unit: output for output in outputs},
-    )
-    reason = as_the_oracle(context, [life])
+    reason = as_the_oracle(context, [life_of(script, outputs)])
     return reason and f"after the refusal: {reason}"
 
 

@@ -16,8 +16,8 @@ from conformance.inputs import BARE, base, in_dtype, sealed
 from conformance.oracle import naive_dtype
 from conformance.pairing import as_undisturbed
 from conformance.probing import Points, points_after
-from conformance.protocol import DType, Refusal, UnitInput, UnitOutput, Unsupported
-from conformance.recording import Recording, Script, copied
+from conformance.protocol import DType, Refusal, UnitInput, Unsupported
+from conformance.recording import Script, streamed
 from conformance.tolerance import MANY, budget, exceeds
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -173,19 +173,11 @@ def _no_trace(context: Context, schedule: Schedule) -> str | None:
     other = base(BARE, schedule, context.dtype, units=UNITS, forced=True, seed=4)
     _points(context, script)
 
-    def probed() -> Recording:
-        session = context.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit, instead in zip(script.units, other.units, strict=True):
-                context.port.probe(session, instead)
-                context.port.probe(session, unit)
-                outputs += map(copied, context.port.step(session, unit))
-            outputs += map(copied, context.port.finish(session))
-        finally:
-            context.port.close(session)
-        return tuple(outputs)
+    def probes(session: str, unit: UnitInput) -> None:
+        for each in (other.units[unit.unit], unit):
+            context.port.probe(session, each)
 
+    probed = partial(streamed, context.port, script, probes)
     alone = partial(context.run.stream, script)
     return as_undisturbed(context, script, alone, probed, "after probes")
 

@@ -14,7 +14,7 @@ from conformance.case import Case, Check, Context
 from conformance.inputs import BARE, base
 from conformance.pairing import all_same, as_undisturbed, settled
 from conformance.protocol import Refusal, UnitInput, UnitOutput
-from conformance.recording import Recording, Script, copied
+from conformance.recording import Recording, Script, copied, streamed
 from conformance.relations import same
 from conformance.spread import SessionSpread
 from spec.layout import Modalities
@@ -241,21 +241,13 @@ def undisturbed(context: Context, script: Script, spoils: Iterable[Spoil]) -> st
     """A session in which bad units are refused before each unit is as one without (class A)."""
     bad = tuple(spoils)
 
-    def spoiled() -> Recording:
-        session = context.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit in script.units:
-                for spoil in bad:
-                    with suppress(Refusal):
-                        context.port.step(session, spoil(unit))
-                outputs += map(copied, context.port.step(session, unit))
-            outputs += map(copied, context.port.finish(session))
-        finally:
-            context.port.close(session)
-        return tuple(outputs)
+    def refusals(session: str, unit: UnitInput) -> None:
+        for spoil in bad:
+            with suppress(Refusal):
+                context.port.step(session, spoil(unit))
 
     alone = partial(context.run.stream, script)
+    spoiled = partial(streamed, context.port, script, refusals)
     return as_undisturbed(context, script, alone, spoiled, "after refusals")
 
 

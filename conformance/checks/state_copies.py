@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
+
 from conformance.case import Context
 from conformance.checks.bad_state import state_after
 from conformance.checks.lifecycle import script_of
 from conformance.pairing import arrays_of, as_undisturbed, first_change
-from conformance.programs import Life, as_the_oracle
-from conformance.protocol import KvEntries, KvExport, UnitOutput
-from conformance.recording import Recording, copied
+from conformance.programs import as_the_oracle, life_of
+from conformance.protocol import KvEntries, KvExport, UnitInput
+from conformance.recording import copied, streamed
 
 
 def taken_is_copied(context: Context) -> str | None:
@@ -27,14 +29,8 @@ def taken_is_copied(context: Context) -> str | None:
         outputs += map(copied, context.port.finish(session))
     finally:
         context.port.close(session)
-    life = Life(
-        session="a",
-        request=script.open,
-        units=list(script.units[:3]),
-        outputs={output.unit: output for output in outputs if output.unit >= 2},
-        first=2,
-    )
-    reason = as_the_oracle(context, [life])
+    moved = attrs.evolve(script, units=script.units[:3])
+    reason = as_the_oracle(context, [life_of(moved, outputs, first=2)])
     return reason and f"the arrays that were taken were overwritten: {reason}"
 
 
@@ -77,17 +73,9 @@ def no_trace(context: Context) -> str | None:
     context.need("kv_transfer")
     script = script_of(context)
 
-    def exporting() -> Recording:
-        session = context.port.open(script.open)
-        outputs: list[UnitOutput] = []
-        try:
-            for unit in script.units:
-                context.port.export_kv(session)
-                outputs += map(copied, context.port.step(session, unit))
-            outputs += map(copied, context.port.finish(session))
-        finally:
-            context.port.close(session)
-        return tuple(outputs)
+    def export(session: str, _: UnitInput) -> None:
+        context.port.export_kv(session)
 
+    exporting = partial(streamed, context.port, script, export)
     alone = partial(context.run.stream, script)
     return as_undisturbed(context, script, alone, exporting, "exported before every unit")

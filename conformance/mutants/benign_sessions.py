@@ -222,13 +222,14 @@ class Jittered(ReferencePort):
 
 
 class Talkative(ReferencePort):
-    """Has features that nobody asked for."""
+    """Has features that nobody asked for, with names that begin alike."""
 
     name = "extra-features"
 
     def hello(self) -> Hello:
         hello = super().hello()
-        return attrs.evolve(hello, features=(*hello.features, "speculative", "x-telemetry"))
+        own = ("speculative", "speculative2", "x-telemetry", "X-TELEMETRY")
+        return attrs.evolve(hello, features=(*hello.features, *own))
 
 
 class OtherMemory(ReferencePort):
