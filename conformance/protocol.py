@@ -49,6 +49,8 @@ OPTIONAL_FEATURES: Final = frozenset(
         "load",
         "midpoint",
         "media",
+        "planning",
+        "training",
         "offline",
         "kv_digest",
         "kv_transfer",
@@ -99,9 +101,9 @@ class Hello:
 
     ``deterministic``: the same commands give the same bits. ``features`` names the commands it
     answers: "math", "codec", "session" (open, step, finish, close), "exchange", and the optional
-    "midpoint" and "media" (ops of `math`), "offline", "kv_digest", "kv_transfer" (export_kv,
-    import_kv), "reset", "probe", and "identity", "prefill_chunks" and "sampling" (members of `open`
-    and `step`).
+    "midpoint", "media", "planning" and "training" (ops of `math`), "offline", "kv_digest",
+    "kv_transfer" (export_kv, import_kv), "reset", "probe", and "identity", "prefill_chunks" and
+    "sampling" (members of `open` and `step`).
     ``exact_split``: its thinker and performer reproduce the oracle's single process bit by bit in
     float64; only our own split claims it, everyone else is held to class C (WS-CONFORMANCE-9).
     """

@@ -19,8 +19,8 @@ What the command `math` is asked (WS-CONFORMANCE-16). Before the arrow stand the
 then, after a semicolon, the arrays with their shapes; behind it the results. Floats are float64 in
 requests of that dtype and float32 in all others, where no other dtype is named. Class A is
 bit-exact, class B element by element, class C a sum (WS-CONFORMANCE-9). This page is written by
-`scripts/math_ops_page.py`; the expected values stand in `conformance/math_*.py`, and
-`examples/ports/c_math/` answers all of them in C.
+`scripts/math_ops_page.py`; the expected values stand in `conformance/formulas/`, and
+`examples/ports/c_math/` answers all but those of latency, cost and training in C.
 """
 
 

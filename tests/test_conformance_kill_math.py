@@ -6,10 +6,10 @@ import pytest
 from port_judging import assert_killed
 
 from conformance.formulas.ops import OPS, questions
-from conformance.mutants import math_bytes, math_numbers, math_signals, math_tables
+from conformance.mutants import math_bytes, math_numbers, math_plans, math_signals, math_tables
 from conformance.mutants.patching import Mutant
 
-MODULES = (math_tables, math_numbers, math_signals, math_bytes)
+MODULES = (math_tables, math_numbers, math_signals, math_bytes, math_plans)
 MUTANTS = tuple(mutant for module in MODULES for mutant in module.MUTANTS)
 
 

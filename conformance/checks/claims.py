@@ -18,7 +18,7 @@ from conformance.checks.codec_memory import signal
 from conformance.checks.identity import who_of
 from conformance.checks.port import FEATURES_OF
 from conformance.formulas.case import Op, Question
-from conformance.formulas.ops import OPS, questions
+from conformance.formulas.ops import FEATURES, OPS, questions
 from conformance.inputs import BARE, base
 from conformance.protocol import (
     PARTS,
@@ -102,8 +102,7 @@ def _acts(context: Context) -> Mapping[str, Callable[[], object]]:
     return {
         "load": lambda: port.load(LoadRequest(preset=BARE, dtype=dtype)),
         "offline": lambda: port.offline(one.open, one.units),
-        "midpoint": lambda: _ask(context, *_first("midpoint", dtype)),
-        "media": lambda: _ask(context, *_first("media", dtype)),
+        **{name: partial(_ask_first, context, name) for name in FEATURES[1:]},
         **{name: partial(_in_session, context, dtype, do) for name, do in sessions.items()},
         **{
             name: partial(_opens, context, attrs.evolve(one.open, **{name: value}))
@@ -145,9 +144,9 @@ def _does_dtype(context: Context, dtype: DType) -> str | None:
     return None if done else f"hello names {dtype}, and no command does it"
 
 
-def _first(feature: str, dtype: DType) -> tuple[Op, Question, DType]:
+def _ask_first(context: Context, feature: str) -> Mapping[str, Array]:
     """The first good question about a formula of this feature."""
-    return next(_good(feature, dtype))
+    return _ask(context, *next(_good(feature, context.dtype)))
 
 
 def _good(feature: str, dtype: DType) -> Iterator[tuple[Op, Question, DType]]:
@@ -187,7 +186,7 @@ def _repeats(context: Context, command: str, judge: Callable[[Context], str | No
 
 def _math_repeats(context: Context) -> str | None:
     """The first question about every formula that the port has; the profile asks for the others."""
-    for feature in ("math", "midpoint", "media"):
+    for feature in FEATURES:
         if feature not in context.hello.features:
             continue
         for op, question, dtype in _good(feature, context.dtype):

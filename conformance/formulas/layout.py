@@ -115,6 +115,7 @@ FAMILIES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, A
     "no-state-slot": (("WS-LAYOUT-4",), KIND, session(state_slots=0, agent_text_slots=4)),
     "many-slots": (("WS-LAYOUT-2",), KIND, session(patch_rows=17, patch_cols=16, user_tokens=[1])),
     "noisy": (("WS-LAYOUT-6",), KIND, session(noisy_tau=[1.0, 2 / 3, 1 / 3], user_tokens=[1, 1])),
+    "training": (("WS-TRAINING-2",), (*KIND, *PLACE), session(noisy_tau=[0.9, 0.2, 0.55])),
     "identity": (("WS-PREFILL-1",), KIND, session(identity_image=True, voice_ticks=3)),
     "ticks": (("WS-POSITIONS-1",), PLACE, session(user_tokens=[2] * 7, prompt_tokens=5)),
     "text": (("WS-POSITIONS-2",), PLACE, session(without=("user_video", "agent_video"))),

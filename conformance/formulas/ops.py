@@ -17,9 +17,11 @@ from conformance.formulas import flow as math_flow
 from conformance.formulas import layout as math_layout
 from conformance.formulas import media as math_media
 from conformance.formulas import model as math_model
+from conformance.formulas import planning as math_planning
 from conformance.formulas import positions as math_positions
 from conformance.formulas import recipe as math_recipe
 from conformance.formulas import text as math_text
+from conformance.formulas import training as math_training
 from conformance.formulas import visibility as math_visibility
 from conformance.formulas.case import Op, Question
 from conformance.protocol import DType
@@ -37,10 +39,16 @@ TOPICS: Final = (
     math_text,
     math_exchange,
     math_media,
+    math_planning,
+    math_training,
 )
 """In the order in which a port is best built."""
 
 OPS: Final[Mapping[str, Op]] = {op.name: op for topic in TOPICS for op in topic.OPS}
+
+FEATURES: Final = tuple(dict.fromkeys(op.feature for op in OPS.values()))
+"""What a port names that has formulas: "math" for those of the profile, first; the others are
+optional."""
 
 
 def questions(op: Op, dtypes: tuple[DType, ...]) -> Iterator[tuple[DType, Question]]:

@@ -92,6 +92,8 @@ def _masks(_: DType) -> Iterator[Question]:
         yield _ask("WS-VISIBILITY-9", f"others-lag{lag}", others, noisy, lag)
         yield _ask("WS-VISIBILITY-9", f"clean-lag{lag}", clean, noisy, lag)
         yield _ask("WS-VISIBILITY-1", f"whole-lag{lag}", CELLS, CELLS, lag)
+        # What a pass of training runs over: no copy sees another, of its unit or of any other.
+        yield _ask("WS-TRAINING-2", f"copies-lag{lag}", noisy, CELLS, lag)
         text = table(session(without=("user_audio", "user_video"), user_tokens=[0, 3, 1]))[0]
         yield _ask("WS-VISIBILITY-1", f"padding-lag{lag}", text, text, lag)
         # Slots that eight bits do not hold.

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from conformance.formulas.ops import OPS
 from conformance.mutants.patching import Benign, Patch, PatchedPort
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import (
@@ -196,7 +197,7 @@ class Minimal(ReferencePort):
         )
 
     def math(self, request: MathRequest) -> Mapping[str, Array]:
-        if request.op.startswith("media.") or request.op == "flow.solve_midpoint":
+        if OPS[request.op].feature != "math":
             raise Unsupported(request.op)
         return super().math(request)
 

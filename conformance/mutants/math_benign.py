@@ -129,7 +129,7 @@ class NegativeZeros(Variant):
 
 
 class Minimal(Variant):
-    """float32 only; no media, no midpoint rule."""
+    """float32 only; none of the optional formulas."""
 
     name = "math-without-optional-ops"
     dtypes: tuple[DType, ...] = ("float32",)
@@ -138,7 +138,7 @@ class Minimal(Variant):
         return attrs.evolve(super().hello(), features=("math",))
 
     def math(self, request: MathRequest) -> Mapping[str, Array]:
-        if request.op.startswith("media.") or request.op == "flow.solve_midpoint":
+        if OPS[request.op].feature != "math":
             raise Unsupported(request.op)
         return super().math(request)
 

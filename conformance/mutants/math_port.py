@@ -20,7 +20,7 @@ class MathPort(PatchedPort):
         return attrs.evolve(
             super().hello(),
             profiles=("math",),
-            features=("math", "midpoint", "media"),
+            features=("math", "midpoint", "media", "planning", "training"),
             dtypes=self.dtypes,
             exact_split=False,
         )

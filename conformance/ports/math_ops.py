@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conformance.ports import math_numbers
+from conformance.ports import math_numbers, math_planning, math_training
 from conformance.ports.convert import array_of
+from conformance.ports.math_layout import layout_of
 from conformance.ports.math_numbers import Answer, Arguments, Results, Tensors
 from conformance.protocol import Array, DType, MathRequest, Unsupported
 from optimized import slice_payload, wire
@@ -41,11 +42,8 @@ from spec import clock, exchange_headers, exchange_terms, layout
 from spec import recipe as recipe_names
 from spec.exchange_json import from_json
 from spec.exchange_terms import Part, Terms
-from spec.layout import Layout, Modalities
-from spec.prefill import Identity
 from spec.presets import TINY
 from spec.session import SessionConfig
-from spec.sizes import Preset
 from spec.text import Sampling
 
 TORCH_DTYPE: Final[Mapping[DType, torch.dtype]] = {
@@ -133,22 +131,6 @@ def times(_: Arguments, t: Tensors) -> Results:
 
 def covering(_: Arguments, t: Tensors) -> Results:
     return {"units": _ints([clock.units_covering_ns(n) for n in t["durations_ns"].tolist()])}
-
-
-def layout_of(a: Arguments) -> Layout:
-    preset: Preset = attrs.evolve(
-        TINY,
-        frame_height=16 * 3 * a["patch_rows"],
-        frame_width=16 * 3 * a["patch_cols"],
-        **{f"{name}_slots": a[f"{name}_slots"] for name in ("state", "agent_text", "user_text")},
-    )
-    identity = Identity(image=a["identity_image"], voice_ticks=a["voice_ticks"])
-    return Layout(
-        preset=preset,
-        modalities=Modalities(**a["modalities"]),
-        prefill_tokens=a["prompt_tokens"] + identity.slots(preset),
-        identity=identity,
-    )
 
 
 def rows(a: Arguments, _: Tensors) -> Results:
@@ -357,4 +339,6 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "media.fitted_size": fitted_size,
     "media.resample": resampled,
     **math_numbers.ANSWERS,
+    **math_planning.ANSWERS,
+    **math_training.ANSWERS,
 }

@@ -120,6 +120,8 @@ class ReferencePort(BasePort):
                 "math",
                 "midpoint",
                 "media",
+                "planning",
+                "training",
                 "codec",
                 "session",
                 "load",

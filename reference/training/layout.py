@@ -70,11 +70,10 @@ def interleave(
         conditional: False hides observations and language from all (WS-TRAINING-7).
     """
     layout = config.layout
-    hidden = 0 if conditional else 1
     x, rows = [history.prefill], [*prefill_rows(layout)]
     for k, noisy in enumerate(copies):
         context = observation_rows(layout, k, history.user_tokens[k]) + language_rows(layout, k)
-        rows += [attrs.evolve(row, pad=max(row.pad, hidden)) for row in context]
+        rows += context if conditional else map(without_condition, context)
         x += [history.observations[k], model.embed_state()]
         if layout.agent_text_slots:
             x.append(model.embed_agent_text(history.text[k]))
@@ -87,6 +86,11 @@ def interleave(
             x.append(embed(model, copy, own))
             rows += own
     return torch.cat(x), TokenTable.of(rows)
+
+
+def without_condition(row: Row) -> Row:
+    """``row``, hidden from all if it is observation or language (WS-TRAINING-7)."""
+    return attrs.evolve(row, pad=1) if row.segment in (Segment.O, Segment.L) else row
 
 
 def embed(model: WanStreamer, copy: NoisyCopy, rows: Sequence[Row]) -> Embeddings:
