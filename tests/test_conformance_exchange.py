@@ -6,15 +6,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from typing import Any, Final
 
 import pytest
 
 from conformance.checks.exchange import STORIES, script_of
+from conformance.checks.exchange_rows import CLAUSES, NEVER, told
 from conformance.checks.exchange_thinker import STORIES as THINKER_STORIES
 from conformance.checks.exchange_thinker import script_of as thinker_script_of
-from conformance.checks.exchange_wire import SEEDS, played
-from conformance.exchange.campaign import UNITS, Campaign
+from conformance.checks.exchange_wire import MEDDLINGS, SEEDS, played
+from conformance.exchange.campaign import MOST_UNITS, Campaign
+from conformance.exchange.meddling import Meddler
 from conformance.exchange.script import EMPTY_CACHE, answer
+from spec import exchange
+from spec.exchange_events import Event, Phase
+from spec.exchange_machine import Machine
 from spec.exchange_message import KINDS
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
@@ -76,7 +82,9 @@ def test_ws_conformance_8_campaigns_reach_what_they_are_for(schedule: Schedule) 
     performed = [reply for s in scripts for p in s.performers for reply in answer(p)]
     said = {message["kind"] for reply in (*thought, *performed) for message in reply["sent"]}
     assert said == set(KINDS)
-    assert {unit for reply in thought for unit in reply["decode"]} == set(range(UNITS))
+    decoded = {unit for reply in thought for unit in reply["decode"]}
+    assert decoded == set(range(max(decoded) + 1))
+    assert MOST_UNITS // 2 < len(decoded) <= MOST_UNITS
     assert any(epoch > 0 for reply in thought for epoch, _ in reply["export"])
     assert any(reply["refused"] for reply in thought)
     assert any(reply["closed"] for reply in thought)
@@ -85,3 +93,37 @@ def test_ws_conformance_8_campaigns_reach_what_they_are_for(schedule: Schedule) 
 
 def test_ws_conformance_8_campaigns_are_the_same_everywhere() -> None:
     assert Campaign(3, "sequential").run() == Campaign(3, "sequential").run()
+
+
+AFTER_ALL: Final = {Phase.CLOSING, Phase.CLOSED, Phase.FAILED}
+"""Phases in which all latents are accepted, or nothing is looked at any more."""
+
+
+@pytest.mark.parametrize("machine", [exchange.PERFORMER, exchange.THINKER], ids=lambda m: m.name)
+def test_ws_conformance_8_every_row_of_the_tables_is_asked_for(machine: Machine[Any]) -> None:
+    """While a session goes on each event is brought about in each phase, and every event somewhere
+    in either schedule but for those that cannot be."""
+    reached: set[tuple[Phase, Event]] = set()
+    for schedule in LAG_OF_SCHEDULE:
+        scripts = told(schedule, machine.name)
+        reached |= {(phase, event) for event, found in scripts.items() for phase, _ in found}
+        for event in {e for events in CLAUSES.values() for e in events}:
+            known = any(e is event for _, e in machine.transitions)
+            assert not known or event in scripts or (schedule, event) in NEVER, (schedule, event)
+    rows = {row for row in machine.transitions if row[0] not in AFTER_ALL}
+    assert sorted(rows - reached) == []
+
+
+def test_ws_conformance_8_meddling_ends_in_every_way() -> None:
+    ends: set[tuple[bool, bool]] = set()
+    scripts = played(0, "overlapped")
+    for n in range(MEDDLINGS):
+        for own, peer in (
+            (scripts.thinker, scripts.performers[0]),
+            (scripts.performers[0], scripts.thinker),
+        ):
+            script = Meddler(own, peer, f"test/{n}").run()
+            assert script == Meddler(own, peer, f"test/{n}").run()
+            last = answer(script)[-1]
+            ends.add((last["closed"], last["failed"]))
+    assert ends == {(False, False), (True, False), (False, True)}

@@ -38,7 +38,11 @@ def test_it_passes_the_profile_it_claims(tmp_path: Path) -> None:
     assert report.failures() == ()
     assert report.exit_status == 0
     assert report.counts["pass"] > 600
-    assert report.counts["unsupported"] == 0
+    # It plans nothing and trains nothing.
+    missing = [case.id for case in report.cases if case.verdict.value == "unsupported"]
+    assert {name.partition(":")[0] for name in missing} == {
+        "math/latency", "math/cost", "math/training", "math/training-elements",
+    }  # fmt: skip
 
 
 def test_a_broken_one_is_caught_by_its_clause(tmp_path: Path) -> None:

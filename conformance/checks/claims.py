@@ -63,8 +63,19 @@ def claims(context: Context) -> Iterator[Case]:
 
 
 def _same_hello(context: Context) -> str | None:
-    again = context.port.hello()
-    return None if again == context.hello else f"said {context.hello}, and then {again}"
+    def again(when: str) -> str | None:
+        said, known = context.port.hello(), context.hello
+        if said != known:
+            return f"said {known}, and {when} {said}"
+        denied = [name for name in known.features if not context.port.supports(name)]
+        return f"{when} denies {denied[0]}" if denied else None
+
+    reason = again("then")
+    if reason is not None or "session" not in context.hello.features:
+        return reason
+    during: list[str | None] = []
+    _in_session(context, context.dtype, lambda _: during.append(again("while a session is open")))
+    return during[0] or again("after a session")
 
 
 def _in_session(context: Context, dtype: DType, do: Do) -> None:

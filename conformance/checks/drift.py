@@ -23,8 +23,8 @@ from spec.sizes import LAG_OF_SCHEDULE
 WINDOW: Final = 16
 """Units that are judged together."""
 
-LATE: Final = 101
-"""The unit that is changed in a session of a few more."""
+LATE: Final = 130
+"""The unit that is changed in a session of a few more; no byte with a sign counts so far."""
 
 VOICE: Final = Modalities(user_audio=False, user_video=False, agent_video=False)
 """Text and a voice that answers: all that feedback needs, at half the cost."""
@@ -74,15 +74,15 @@ def late(context: Context) -> Iterator[Case]:
         judge=partial(_late, context, "noise_audio", SPOKEN),
     )
     yield Case(
-        name="words",
-        clauses=("WS-VISIBILITY-6",),
-        judge=partial(_late, context, "agent_text", WRITTEN),
-    )
-    yield Case(
         name="words-and-voice",
         clauses=("WS-VISIBILITY-6",),
-        further=True,
         judge=partial(_late, context, "agent_text", SPOKEN),
+    )
+    yield Case(
+        name="words",
+        clauses=("WS-VISIBILITY-6",),
+        further=True,
+        judge=partial(_late, context, "agent_text", WRITTEN),
     )
 
 

@@ -14,11 +14,14 @@ from conformance.checks.exchange import Story
 from conformance.checks.exchange_thinker import ThinkerStory
 from conformance.exchange.campaign import Campaign, Scripts, sha
 from conformance.exchange.judging import answers_differently
+from conformance.exchange.meddling import Meddler, others
 from conformance.protocol import Json
 from spec.exchange_message import LatentsAck, LatentsNack
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 SEEDS: Final = 8
+MEDDLINGS: Final = 24
+"""Scripts a campaign and side."""
 
 FAULTS: Final = (
     "WS-EXCHANGE-7",
@@ -48,6 +51,30 @@ def campaigns(context: Context) -> Iterator[Case]:
                     name=f"{role}-{schedule}-seed{seed}",
                     judge=partial(_survives, context, seed, schedule, role),
                 )
+
+
+def meddled(context: Context) -> Iterator[Case]:
+    """Campaigns that go on as nobody should, at both sides (WS-EXCHANGE-6)."""
+    for schedule in LAG_OF_SCHEDULE:
+        for seed in range(SEEDS):
+            for role in ("thinker", "performer"):
+                yield Case(
+                    name=f"{role}-{schedule}-seed{seed}",
+                    judge=partial(_withstands, context, seed, schedule, role),
+                )
+
+
+def _withstands(context: Context, seed: int, schedule: Schedule, role: str) -> str | None:
+    scripts = played(seed, schedule)
+    thinkers, performers = (scripts.thinker,), scripts.performers
+    sides, peers = (thinkers, performers) if role == "thinker" else (performers, thinkers)
+    for n in range(MEDDLINGS):
+        name = f"{schedule}/{role}/{seed}/{n}"
+        script = Meddler(sides[n % len(sides)], peers[n % len(peers)], name).run()
+        reason = _differs(context, script)
+        if reason is not None:
+            return f"campaign {seed}, meddling {n}: {reason}"
+    return None
 
 
 def _survives(context: Context, seed: int, schedule: Schedule, role: str) -> str | None:
@@ -105,25 +132,6 @@ def to_thinker() -> dict[str, tuple[str, list[Json], Json]]:
 def _next(script: list[Json], say: Any) -> Json:
     say()
     return script.pop()
-
-
-def others(value: Any) -> list[Any]:
-    """Values near ``value``, of its kind and of another."""
-    if isinstance(value, bool) or value is None:
-        return [0]
-    if isinstance(value, int):
-        # Also one that is the same in 32 bits.
-        near = [value + 1, value - 1, value + 1000, value + 2**32]
-        return [*near, float(value), str(value), True, None]
-    if isinstance(value, str):
-        return [value + "x", value + " ", "", value.upper() + "?", 7, None]
-    if isinstance(value, list):
-        return [[], value[:-1], [*value, value[-1]], value[::-1], None]
-    return [
-        {},
-        {**value, "more": 1},
-        *({**value, k: w} for k, v in value.items() for w in others(v)[:2]),
-    ]
 
 
 def tampered(context: Context) -> Iterator[Case]:
@@ -216,6 +224,13 @@ CHECKS = (
         profile="split",
         tolerance="A",
         cases=campaigns,
+    ),
+    Check(
+        id="exchange/meddled",
+        clauses=("WS-EXCHANGE-3", "WS-EXCHANGE-1", *FAULTS),
+        profile="split",
+        tolerance="A",
+        cases=meddled,
     ),
     Check(
         id="exchange/tampered",

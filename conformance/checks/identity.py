@@ -36,12 +36,15 @@ from spec.presets import preset_named
 from spec.sizes import Schedule
 
 TICKS: Final = 3
+LATE: Final = 100
+"""Sixteen seconds."""
 MOVED: Final = ("logits", "audio_latents", "video_latents")
 PLACES: Final = ("WS-PREFILL-1", "WS-PREFILL-2", "WS-PREFILL-3", "WS-PREFILL-4", "WS-VISIBILITY-3")
 SESSIONS: Final[dict[str, dict[str, Any]]] = {
     "picture": {"ticks": 0},
     "voice": {"image": False, "schedule": "sequential"},
     "both": {"units": 3},
+    "picture-behind-28": {"prompt": tuple(range(97, 125)), "ticks": 0},
     "picture-no-prompt": {"prompt": (), "ticks": 0},
     "voice-no-prompt": {"prompt": (), "image": False},
     "one-tick": {"image": False, "ticks": 1},
@@ -112,6 +115,12 @@ def _offline(context: Context) -> str | None:
         judge_close(context, script, context.dtype, t, "offline", "offline") for t in TENSORS
     )
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def late(context: Context) -> Iterator[Case]:
+    """What came before unit 0 is seen as long as the session lasts (WS-VISIBILITY-3)."""
+    script = partial(script_of, context, units=LATE, modalities=TEXT)
+    yield Case(name="text-only", judge=partial(_as_oracle, context, script, "stream"))
 
 
 def entries(context: Context) -> Iterator[Case]:
@@ -335,6 +344,7 @@ CHECKS = (
     _check("sessions", PLACES, "C", sessions),
     _check("entries", ("WS-PREFILL-1", "WS-PREFILL-2", "WS-PREFILL-4"), "C", entries),
     _check("used", ("WS-PREFILL-3", "WS-VISIBILITY-3"), "A", used),
+    _check("late", ("WS-VISIBILITY-3",), "C", late),
     _check("apart", ("WS-SESSION-3", "WS-PREFILL-1"), "C", apart),
     _check("refused", ("WS-PREFILL-6", "WS-CONFORMANCE-4"), "A", refused),
 )

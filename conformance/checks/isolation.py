@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import attrs
+import numpy as np
 
+from conformance import arrays
 from conformance.case import Case, Check, Context
-from conformance.inputs import BARE, PROMPT, Content
-from conformance.pairing import settled
+from conformance.inputs import BARE, PROMPT, Content, base
+from conformance.pairing import as_undisturbed, settled
 from conformance.programs import (
     Life,
     Step,
@@ -27,7 +29,17 @@ from conformance.programs import (
     same_lives,
     stepped,
 )
-from conformance.protocol import OpenRequest
+from conformance.protocol import (
+    PARTS,
+    CodecRequest,
+    LoadRequest,
+    OpenRequest,
+    Part,
+    UnitInput,
+    wire_dtype,
+)
+from conformance.recording import streamed
+from conformance.shapes import codec_shapes
 from conformance.spread import LifeSpread
 from spec.layout import Modalities
 from spec.presets import preset_named
@@ -134,6 +146,15 @@ def among_many(context: Context, seed: int) -> list[Step]:
     return [*a[:2], *opens, *a[2:3], *steps, *a[3:4], *closes[:5], *a[4:5], *closes[5:], *a[5:]]
 
 
+def among_forty(context: Context, seed: int) -> list[Step]:
+    """Thirty-nine others are open, which only write; then it goes on, and so does the last."""
+    others = [f"b{i}" for i in range(39)]
+    opens = [opened(name, request(context, seed, modalities=TEXT)) for name in others]
+    a = whole(context, "a", 0)
+    last = [*stepped(others[-1], contents(BARE, seed, 1)), *ended(others[-1])]
+    return [*a[:2], *opens, *a[2:], *last]
+
+
 def all_kinds(context: Context, seed: int) -> list[Step]:
     """Four at once, with other presets, schedules, modalities and dtypes."""
     dtypes = context.hello.dtypes
@@ -174,6 +195,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         second_first,
         in_bursts,
         among_many,
+        among_forty,
         all_kinds,
         together_for_long,
     ),
@@ -201,7 +223,7 @@ def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
         yield Case(name=name, further=further, judge=partial(_as_alone, context, plan))
         yield Case(
             name=f"{name}-unmoved",
-            further=further or plan in (among_many, together_for_long),
+            further=further or plan in (among_many, among_forty, together_for_long),
             judge=partial(_unmoved, context, plan),
         )
 
@@ -225,13 +247,52 @@ def _unmoved(context: Context, plan: Plan) -> str | None:
     )
 
 
+def among_other_commands(context: Context) -> Iterator[Case]:
+    """Parts, the offline form and weights are asked for between the units of a session, which is
+    none of their business (WS-SESSION-3)."""
+    yield Case(name="among-other-commands", judge=partial(_among_other_commands, context))
+
+
+def _among_other_commands(context: Context) -> str | None:
+    script = base(BARE, "overlapped", context.dtype, units=3, forced=True)
+    other = base(BARE, "overlapped", context.dtype, units=2, forced=True, seed=7)
+    asked: list[Callable[[], object]] = []
+    if "codec" in context.hello.features:
+        asked += [partial(_part, context, part) for part in PARTS]
+    if "offline" in context.hello.features:
+        asked.append(lambda: context.port.offline(other.open, other.units))
+    if "load" in context.hello.features:
+        asked.append(lambda: context.port.load(LoadRequest(preset="tiny", dtype=context.dtype)))
+
+    def commands(_session: str, _unit: UnitInput) -> None:
+        for command in asked:
+            command()
+
+    alone = partial(context.run.stream, script)
+    among = partial(streamed, context.port, script, commands)
+    return as_undisturbed(context, script, alone, among, "other commands between its units")
+
+
+def _part(context: Context, part: Part) -> None:
+    request = CodecRequest(preset=BARE, dtype=context.dtype, part=part, plan=(1,))
+    shape, _ = codec_shapes(preset_named(BARE), part, 1)
+    data = arrays.uniform(f"conformance/between/{part}", shape).astype(np.float32)
+    context.port.codec(request, data.astype(wire_dtype(context.dtype)))
+
+
+def interleaved(context: Context) -> Iterator[Case]:
+    """Two sessions in turn, many at once, and all other commands between (WS-SESSION-3)."""
+    yield from cases(PLANS["interleaved"], context)
+    yield from among_other_commands(context)
+
+
 CHECKS = tuple(
     Check(
         id=f"session/{stem}",
         clauses=("WS-SESSION-3",),
         profile="session",
         tolerance="A",
-        cases=partial(cases, plans),
+        cases=interleaved if stem == "interleaved" else partial(cases, plans),
     )
     for stem, plans in PLANS.items()
 )

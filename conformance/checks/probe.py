@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -167,15 +168,18 @@ def _stranger(context: Context) -> str | None:
 
 
 def _no_trace(context: Context, schedule: Schedule) -> str | None:
-    """A session that is probed before every unit, with other values too, gives the bits of one
-    that never is."""
+    """A session that is probed before every unit, with other values, before or after its own, and
+    for what nobody has, gives the bits of one that never is."""
     script = base(BARE, schedule, context.dtype, units=UNITS, forced=True)
     other = base(BARE, schedule, context.dtype, units=UNITS, forced=True, seed=4)
     _points(context, script)
 
     def probes(session: str, unit: UnitInput) -> None:
-        for each in (other.units[unit.unit], unit):
+        both = (other.units[unit.unit], unit)
+        for each in both if unit.unit % 2 else reversed(both):
             context.port.probe(session, each)
+        with suppress(Unsupported):
+            context.port.probe(session, other.units[unit.unit], ("O.nothing",))
 
     probed = partial(streamed, context.port, script, probes)
     alone = partial(context.run.stream, script)

@@ -325,8 +325,11 @@ def _goes_on(context: Context) -> str | None:
     def spoiled(unit: UnitInput, spoil: Callable[[Any], Any]) -> UnitInput:
         return attrs.evolve(unit, uniform=spoil(unit.uniform))
 
-    bad = (partial(spoiled, spoil=spoil) for spoil in BAD_NUMBERS.values())
-    return undisturbed(context, sampled(context, WARM), bad)
+    bad = [partial(spoiled, spoil=spoil) for spoil in BAD_NUMBERS.values()]
+    reason = undisturbed(context, sampled(context, WARM), bad)
+    # Where it has eyes and ears too, they must not have taken the unit either.
+    seeing = sampled(context, WARM, modalities=Modalities())
+    return reason or undisturbed(context, seeing, (bad[0], bad[-1]))
 
 
 CHECKS = (

@@ -80,7 +80,7 @@ def modalities(context: Context) -> Iterator[Case]:
     for dtype in context.hello.dtypes[1:]:
         # What a session does not have must not fall back to the main dtype.
         voice = SUBSETS["voice-only"]
-        script = base(BARE, "overlapped", dtype, units=2, modalities=voice)
+        script = base(BARE, "overlapped", dtype, units=4, modalities=voice)
         yield Case(
             name=f"voice-only-{dtype}",
             clauses=("WS-LAYOUT-5",),

@@ -9,6 +9,8 @@ from typing import Final
 
 from conformance.case import Case, Check, Context
 from conformance.closeness import judge_all_close
+from conformance.formulas.case import Exact
+from conformance.formulas.exchange import kv_digest as kv_digest_of
 from conformance.inputs import BARE, Content, base, identity, script_of
 from conformance.protocol import DType, OpenRequest, SamplingInput, Unsupported
 from conformance.recording import Script
@@ -61,6 +63,11 @@ def kv_digest(context: Context) -> Iterator[Case]:
     for schedule in LAG_OF_SCHEDULE:
         script = base(context.preset.name, schedule, context.dtype)
         yield Case(name=schedule, judge=partial(_caches_agree, context, script))
+    yield Case(
+        name="of-what-is-exported",
+        clauses=("WS-STREAMING-6",),
+        judge=partial(_digest_of_export, context),
+    )
 
 
 def _caches_agree(context: Context, script: Script) -> str | None:
@@ -86,6 +93,28 @@ def _caches_agree(context: Context, script: Script) -> str | None:
     if reason is None and len(seen) != len(script.units):
         reason = f"{len(seen)} distinct digests after {len(script.units)} units"
     return reason
+
+
+def _digest_of_export(context: Context) -> str | None:
+    """The digest is that of the entries that `export_kv` shows, padding among them."""
+    context.need("kv_digest")
+    context.need("kv_transfer")
+    script = base(BARE, "overlapped", context.dtype, units=3, forced=True)
+    session = context.port.open(script.open)
+    try:
+        for unit in script.units:
+            context.port.step(session, unit)
+        digests = context.port.kv_digest(session, 1)
+        state = context.port.export_kv(session)
+    finally:
+        context.port.close(session)
+    for role, entries in state.roles.items():
+        tensors = {"rows": entries.rows, "keys": entries.keys, "values": entries.values}
+        (wanted,) = kv_digest_of({"up_to_unit": 1, "dtype": context.dtype}, tensors).values()
+        assert isinstance(wanted, Exact)
+        if digests.get(role, "").lower() != wanted.value.tobytes().hex():
+            return f"{role}: {digests.get(role)}, not the digest of the entries that are exported"
+    return None
 
 
 CHECKS = (

@@ -14,7 +14,7 @@ from conformance.checks.drift import VOICE
 from conformance.closeness import judge_all_close, judge_close
 from conformance.inputs import BARE, PROBED_UNITS, base, finer, with_text_of
 from conformance.protocol import Array, UnitInput
-from conformance.recording import TENSORS, Script
+from conformance.recording import TENSORS, Form, Script
 from conformance.relations import close
 from spec.layout import Modalities
 from spec.presets import preset_named
@@ -63,6 +63,7 @@ SAYS: Final = {
     "greedy-text-long": (("WS-STREAMING-7",), ("WS-STREAMING-8",)),
     "now-and-then-prescribed": (("WS-STREAMING-7", "WS-TEXT-6"), ("WS-TEXT-6",)),
     "after-eos": (("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7"), ("WS-TEXT-6",)),
+    "nobody-types": (("WS-STREAMING-7",), ("WS-LAYOUT-3",)),
 }
 """Sessions in which the agent speaks: what the choice of its words is about, and that they are fed
 back: without state slots, in many sequential units, or beside what is prescribed."""
@@ -133,13 +134,19 @@ def text(context: Context) -> Iterator[Case]:
         "greedy-text-long": long_talk(context),
         "now-and-then-prescribed": _now_and_then(context),
         "after-eos": _silent(context),
+        "nobody-types": _unasked(context),
     }
     for case, script in free.items():
         chosen, fed = SAYS[case]
-        yield Case(name=case, clauses=chosen, judge=partial(_greedy, context, script))
+        yield Case(name=case, clauses=chosen, judge=partial(well_chosen, context, script))
         yield Case(
-            name=f"{case}-is-fed-back", clauses=fed, judge=partial(_fed_back, context, script)
+            name=f"{case}-is-fed-back", clauses=fed, judge=partial(fed_back, context, script)
         )
+    yield Case(
+        name="now-and-then-prescribed-offline",
+        clauses=("WS-STREAMING-10",),
+        judge=partial(_offline_words, context),
+    )
     yield Case(name="eos", clauses=("WS-TEXT-6",), judge=partial(_falls_silent, context))
     for name, prompt in TO_BE_SAID.items():
         yield Case(
@@ -160,6 +167,12 @@ def _silent(context: Context) -> Script:
     return base(
         BARE, "overlapped", context.dtype, units=2, modalities=TEXT, seed=2, prompt=EOS_PROMPT
     )
+
+
+def _unasked(context: Context) -> Script:
+    """The agent speaks though nobody shows, says or types anything."""
+    script = base(context.preset.name, "sequential", context.dtype, units=2, modalities=TEXT)
+    return attrs.evolve(script, units=tuple(attrs.evolve(u, text=()) for u in script.units))
 
 
 def _now_and_then(context: Context) -> Script:
@@ -190,9 +203,11 @@ def chosen(logits: Array, tokens: Tokenizer) -> tuple[int, ...]:
     return tuple(said)
 
 
-def _greedy(context: Context, script: Script) -> str | None:
+def well_chosen(context: Context, script: Script, form: Form = "stream") -> str | None:
+    """The words are those that the port's own logits say, or that were prescribed
+    (WS-STREAMING-7)."""
     tokens = preset_named(script.open.preset).tokenizer
-    for given, unit in zip(script.units, context.run(script), strict=True):
+    for given, unit in zip(script.units, context.run(script, form), strict=True):
         best = chosen(unit.logits, tokens) if given.agent_text is None else given.agent_text
         if unit.text != best:
             why = "the logits say" if given.agent_text is None else "what is prescribed is"
@@ -212,16 +227,25 @@ def _says(context: Context, prompt: tuple[int, ...], name: str) -> str | None:
     return None if unit.text[0] == wanted else f"unit 0, text {list(unit.text)}, not {wanted} first"
 
 
-def _fed_back(context: Context, script: Script) -> str | None:
+def fed_back(context: Context, script: Script, form: Form = "stream") -> str | None:
     """What the agent said of itself is what its later words were computed from: the oracle, made
     to say the same, gives the same numbers."""
-    actual = context.run(script)
+    actual = context.run(script, form)
     said = with_text_of(script, tuple(unit.text for unit in actual))
     truth = context.oracle.truth(said, "stream", script.open.dtype)
     reasons = (
         close(actual, truth.outputs, truth.naive, script.open.dtype, tensor) for tensor in TENSORS
     )
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def _offline_words(context: Context) -> str | None:
+    """The offline form too lets each unit say whether its words are prescribed."""
+    context.need("offline")
+    script = base(BARE, "overlapped", context.dtype, units=4, modalities=TEXT, forced=True)
+    units = tuple(attrs.evolve(u, agent_text=None) if u.unit % 2 == 0 else u for u in script.units)
+    script = attrs.evolve(script, units=units)
+    return well_chosen(context, script, "offline") or fed_back(context, script, "offline")
 
 
 def _falls_silent(context: Context) -> str | None:
@@ -253,7 +277,15 @@ CHECKS = (
     ),
     Check(
         id="streaming/text",
-        clauses=("WS-STREAMING-7", "WS-TEXT-6", "WS-TEXT-7", "WS-LAYOUT-4", "WS-STREAMING-8"),
+        clauses=(
+            "WS-STREAMING-7",
+            "WS-TEXT-6",
+            "WS-TEXT-7",
+            "WS-LAYOUT-4",
+            "WS-STREAMING-8",
+            "WS-STREAMING-10",
+            "WS-LAYOUT-3",
+        ),
         profile="session",
         tolerance="C",
         cases=text,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final
 
@@ -25,9 +25,12 @@ from spec.exchange_message import Header, Latents, Message
 from spec.exchange_terms import Part, Terms
 from spec.sizes import Schedule
 
+Range = tuple[int, int]
+"""Layers or heads, half-open."""
+
 MOVES: Final = 500
-UNITS: Final = 8
-"""Units that a campaign offers; few enough that many campaigns also reach the end."""
+MOST_UNITS: Final = 8
+"""Units that a campaign offers at most; few enough that many campaigns also reach the end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,12 +52,13 @@ def terms_for(seed: int, schedule: Schedule) -> Terms:
     return Terms(
         session=f"campaign-{seed}",
         schedule=schedule,
-        window=1 if schedule == "sequential" else draw.choice((2, 3)),
-        layers=draw.randint(1, 4),
+        window=1 if schedule == "sequential" else draw.choice((2, 3, 5)),
+        layers=draw.choice((1, 2, 3, 4, 12)),
         kv_heads=draw.randint(1, 3),
         head_dim=2 * draw.randint(1, 8),
         dtype=draw.choice(("float32", "float64")),
-        prefill_tokens=draw.randint(1, 9),
+        # Now and then a snapshot whose bytes 32 bits do not hold.
+        prefill_tokens=draw.choice((1, 3, 9, 20_000_000)),
         observation_tokens=draw.randint(1, 20),
         language_tokens=draw.randint(1, 4),
         response_tokens=draw.randint(1, 12),
@@ -63,10 +67,28 @@ def terms_for(seed: int, schedule: Schedule) -> Terms:
 
 
 def shards(draw: Random, terms: Terms, content: str) -> tuple[Part, ...]:
-    """A slice in one part, a part a layer, or a part a head of each layer."""
-    layers = draw.choice(([(0, terms.layers)], [(i, i + 1) for i in range(terms.layers)]))
-    heads = draw.choice(([(0, terms.kv_heads)], [(i, i + 1) for i in range(terms.kv_heads)]))
-    return tuple(Part(a, b, sha(f"{content}/{a}/{b}")) for a in layers for b in heads)
+    """A slice in one part, in a part a layer, or in parts that make no grid."""
+    layers, heads = (0, terms.layers), (0, terms.kv_heads)
+    kind = draw.randrange(3)
+    if kind == 0:
+        found = [(layers, heads)]
+    elif kind == 1:
+        found = [((i, i + 1), heads) for i in range(terms.layers)]
+    else:
+        found = list(_split(draw, layers, heads))
+    return tuple(Part(a, b, sha(f"{content}/{a}/{b}")) for a, b in found)
+
+
+def _split(draw: Random, layers: Range, heads: Range) -> Iterator[tuple[Range, Range]]:
+    """A rectangle of layers and heads, whole or as two that are split further."""
+    cuts = [(0, n) for n in range(*layers)[1:]] + [(1, n) for n in range(*heads)[1:]]
+    if not cuts or draw.random() < 0.25:
+        yield layers, heads
+        return
+    axis, n = draw.choice(cuts)
+    for low, high in ((0, n), (n, 1 << 30)):
+        a, b = ((max(x[0], low), min(x[1], high)) for x in (layers, heads))
+        yield from _split(draw, a if axis == 0 else layers, b if axis == 1 else heads)
 
 
 class Campaign:
@@ -80,21 +102,26 @@ class Campaign:
             {"begin": {"role": "thinker", "terms": terms_json(self._terms), "incarnation": 0}}
         ]
         self._performed: list[list[Json]] = []
-        # Letters under way, to the thinker and to the performer; solves not finished.
+        # Letters under way, to the thinker and to the performer; exports and solves not finished.
         self._up: list[Json] = []
         self._down: list[Json] = []
+        self._exporting: list[Json] = []
         self._solving: list[Json] = []
         self._incarnation = 0
         self._finished = False
+        self._units = self._draw.randint(2, MOST_UNITS)
         self._spawn()
 
     def run(self) -> Scripts:
         """Play it out."""
         for _ in range(MOVES):
             self._draw.choices(
-                (self._deliver, self._solve, self._offer, self._tick, self._crash, self._stranger),
-                (80, 20, 8, 8, 0.5, 2),
-            )[0]()
+                (
+                    self._deliver, self._solve, self._export, self._offer, self._tick,
+                    self._crash, self._suspect, self._stranger,
+                ),
+                (80, 20, 20, 8, 8, 0.5, 0.5, 2),
+            )[0]()  # fmt: skip
         return Scripts(
             thinker=tuple(self._thought), performers=tuple(tuple(p) for p in self._performed)
         )
@@ -132,7 +159,7 @@ class Campaign:
             elif isinstance(effect, Export):
                 parts = shards(self._draw, self._terms, f"snapshot {effect.epoch}/{effect.unit}")
                 made = {"epoch": effect.epoch, "unit": effect.unit}
-                self._tell_thinker({"exported": {**made, "parts": [part_json(p) for p in parts]}})
+                self._exporting.append({"exported": {**made, "parts": list(map(part_json, parts))}})
 
     def _deliver(self) -> None:
         """One letter, in any order; it may be lost, come again, or be damaged."""
@@ -157,12 +184,16 @@ class Campaign:
         if self._solving:
             self._tell_performer(self._solving.pop(0))
 
+    def _export(self) -> None:
+        if self._exporting:
+            self._tell_thinker(self._exporting.pop(0))
+
     def _offer(self) -> None:
         unit = self._thinker.offered + 1
-        if unit == UNITS and not self._finished:
+        if unit == self._units and not self._finished:
             self._finished = True
             self._tell_thinker({"finish": {}})
-        elif unit < UNITS:
+        elif unit < self._units:
             parts = shards(self._draw, self._terms, f"slice {unit}")
             self._tell_thinker({"offered": {"unit": unit, "parts": [part_json(p) for p in parts]}})
 
@@ -175,6 +206,10 @@ class Campaign:
             self._tell_thinker({"peer_lost": {}})
         self._spawn()
 
+    def _suspect(self) -> None:
+        """The performer lives, and is taken for lost: it is given the next epoch as it is."""
+        self._tell_thinker({"peer_lost": {}})
+
     def _stranger(self) -> None:
         """A letter of this session under another session's name."""
         box, tell = self._draw.choice(
@@ -182,7 +217,7 @@ class Campaign:
         )
         if box:
             sent = self._draw.choice(box)
-            tell({"arrive": {**sent, "message": {**sent["message"], "session": "a stranger"}}})
+            tell({"arrive": {**sent, "message": {**sent["message"], "session": "a-stranger"}}})
 
 
 def letter(message: Message) -> Json:

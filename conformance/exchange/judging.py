@@ -17,6 +17,8 @@ from spec.sizes import LAG_OF_SCHEDULE, Schedule
 def answers_differently(script: Sequence[Json], replies: Sequence[Json]) -> str | None:
     """The first entry whose reply is not the tables', or None (WS-CONFORMANCE-8)."""
     for i, (reply, wanted) in enumerate(zip(replies, answer(script), strict=True)):
+        if reply == wanted:
+            continue
         got = _comparable(reply)
         for key, value in _comparable(wanted).items():
             if got.get(key) != value:

@@ -140,6 +140,17 @@ def _kv_digests(dtype: DType) -> Iterator[Question]:
         arguments={"up_to_unit": 10, "dtype": dtype},
         tensors=_cache("kv-digest-2", dtype, rows),
     )
+    # Slots and units that a byte, or two, do not hold, among those that are the same in one.
+    wide = np.concatenate([CELLS[:8]] * 2)
+    wide[:, 0] = np.resize((2, 258, 65_538), len(wide))
+    wide[:, 1] = 0
+    wide[:, 3] = np.arange(len(wide)) * 64
+    yield Question(
+        family="wide",
+        clauses=("WS-STREAMING-6",),
+        arguments={"up_to_unit": 70_000, "dtype": dtype},
+        tensors=_cache("kv-digest-3", dtype, wide),
+    )
 
 
 def _output_digests(dtype: DType) -> Iterator[Question]:
@@ -242,6 +253,7 @@ def _lines(_: DType) -> Iterator[Question]:
         "ack": ack,
         "close": {**close, "reason": ""},
         "quoted": {**close, "reason": 'slice 3: got "P", allowed: O \\ L'},
+        "other-letters": {**close, "reason": "zu lang: λ ≥ 2, \u2028\t\x7f\U0001f600"},
     }.items():
         arguments = {"message": message}
         yield Question(family=family, clauses=("WS-EXCHANGE-14",), arguments=arguments)

@@ -169,7 +169,7 @@ def _grids(_: DType) -> Iterator[Question]:
     for n in (1, 3, 4, 7, 49, 1000):
         arguments = {"steps": n, "shift": 1.0}
         yield Question(family=f"{n}", clauses=("WS-FLOW-4",), arguments=arguments)
-    for n, s in ((5, 3.0), (5, 0.4), (30, 7.25), (1, 2.0)):
+    for n, s in ((5, 3.0), (5, 0.4), (30, 7.25), (1, 2.0), (4, 0.1), (7, 0.3), (6, 1.7), (9, 5.1)):
         arguments = {"steps": n, "shift": s}
         yield Question(family=f"{n}-shift-{s}", clauses=("WS-FLOW-9",), arguments=arguments)
 

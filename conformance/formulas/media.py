@@ -142,6 +142,7 @@ FRAMES: Final[Mapping[str, list[float]]] = {
     "a-gap": [0, 40, 200],
     "back-in-time": [0, 80, 40, 120, 100, 160],
     "at-once": [0, 0, 0, 5, 40],
+    "back-twice": [0, 200, 80, 100, 240],
     "slow": [0, 1000 / 7, 2000 / 7],
 }
 """Milliseconds at which the frames of a clip begin."""
@@ -185,6 +186,8 @@ def _resamples(_: DType) -> Iterator[Question]:
         plans: dict[str, list[int]] = {
             "whole": [],
             "pieces": [1, length // 3, length - length // 3 - 1],
+            # Shorter than what makes one sample.
+            "single-samples": [1] * length,
         }
         for name, plan in plans.items():
             arguments: dict[str, Any] = {"rate": rate, "plan": plan}

@@ -23,6 +23,7 @@ from conformance.formulas.case import (
     rounded,
 )
 from conformance.protocol import Array, DType
+from conformance.tolerance import EPS
 
 BOS, EOS, WAIT, VOCABULARY = 256, 257, 258, 263
 BUDGET: Final = 4096
@@ -103,6 +104,11 @@ def _greedy(dtype: DType) -> Iterator[Question]:
     logits = drawn("greedy", (6, 41), dtype, 5.0)
     for family, values in (("ordinary", logits), ("ties", rounded(ties, dtype))):
         yield Question(family=family, clauses=("WS-STREAMING-7",), tensors={"logits": values})
+    # The largest by one unit in the last place, and not the first.
+    eps = EPS[dtype]
+    close = np.array([[1.0, 1.0 + eps, 1.0], [-4.0, -4.0, -4.0 + 4 * eps], [0.0, -0.0, 2.0**-20]])
+    tensors = {"logits": rounded(close, dtype)}
+    yield Question(family="by-a-hair", clauses=("WS-STREAMING-7",), tensors=tensors)
 
 
 RULES: Final[Mapping[str, dict[str, Any]]] = {

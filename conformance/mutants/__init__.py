@@ -18,7 +18,9 @@ from conformance.mutants import (
     claims,
     codec,
     codec_memory,
+    combined,
     exchange,
+    exchange_history,
     identity,
     identity_sessions,
     late,
@@ -64,7 +66,9 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         identity_sessions,
         sampling,
         unsteady,
+        combined,
         exchange,
+        exchange_history,
         latency,
     )
     for mutant in module.MUTANTS

@@ -25,6 +25,7 @@ CANDIDATES = sampling.candidates
 NEXT = thinker.next_token
 PACK = slice_payload.pack_slice
 PACK_LATENTS = slice_payload.pack_latents
+RESAMPLE = resample.resample
 HOLD = frames.hold
 DELAY = resample.delay
 
@@ -202,6 +203,36 @@ def blocks_of_the_future(frames_in: Iterator[Any]) -> Iterator[Any]:
         yield attrs.evolve(frame, start_ns=last)
 
 
+def by_the_one_before(source: Iterator[Any]) -> Iterator[Any]:
+    """A frame is compared with the one read before it, which may have been left out."""
+    before = newest = 0
+    for frame in source:
+        late, before = frame.start_ns < before, frame.start_ns
+        newest = newest if late else max(newest, frame.start_ns)
+        yield frame if late else attrs.evolve(frame, start_ns=newest)
+
+
+def unless_nothing_is_due(samples: Any, state: Any) -> Any:
+    """Silence stands in the place of a piece that makes no output yet."""
+    y, after = RESAMPLE(samples, state)
+    if len(y) or state.rate == resample.TARGET_HZ:
+        return y, after
+    return RESAMPLE(np.zeros_like(samples), state)
+
+
+def in_utf8(message: Any, payload: bytes = b"") -> bytes:
+    """Letters that are not ASCII stand as they are."""
+    text = json.dumps(
+        to_json(message), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n" + payload
+
+
+def slots_in_a_byte(table: Any) -> Tensor:
+    """The sorting key has eight bits for the slot."""
+    return torch.argsort((table.unit << 10) + (table.segment << 8) + (table.slot & 255))
+
+
 def held_to_last_start(source: Iterator[Any]) -> Iterator[Any]:
     """The clip ends where its last frame begins."""
     yield from HOLD(attrs.evolve(frame, end_ns=frame.start_ns) for frame in source)
@@ -210,6 +241,8 @@ def held_to_last_start(source: Iterator[Any]) -> Iterator[Any]:
 MUTANTS: Final = (
     wrong("clip-without-last-frame", "WS-MEDIA-2", "a clip ends where its last frame begins",
           (frames, "hold", held_to_last_start)),
+    wrong("greedy-in-float32", "WS-STREAMING-7", "float64 logits are compared in float32",
+          (thinker, "greedy", lambda logits: int(torch.argmax(logits.float())))),
     wrong("greedy-highest-id", "WS-STREAMING-7", "the last of equal logits is taken",
           (thinker, "greedy", highest_id)),
     wrong("nucleus-short", "WS-TEXT-2", "the token that reaches top_p is left out",
@@ -231,6 +264,8 @@ MUTANTS: Final = (
           (text_queue, "typed", oldest_dropped)),
     wrong("text-in-pieces", "WS-PRESETS-4", "a special id cuts a character in two",
           (byte_text, "decode", piece_by_piece)),
+    wrong("kv-digest-slots-in-a-byte", "WS-STREAMING-6", "slots from 256 on are put among others",
+          (kv_cache, "canonical_order", slots_in_a_byte)),
     wrong("kv-digest-by-slot", "WS-STREAMING-6", "entries are ordered by slot before segment",
           (kv_cache, "canonical_order", slot_before_segment)),
     wrong("kv-digest-values-first", "WS-STREAMING-6", "values are hashed before keys",
@@ -249,6 +284,7 @@ MUTANTS: Final = (
           (exchange_terms, "slice_digest", as_they_came)),
     wrong("snapshot-responses-counted", "WS-EXCHANGE-3", "responses are counted as stream",
           (exchange_headers, "stream_tokens", responses_counted)),
+    wrong("line-in-utf8", "WS-EXCHANGE-14", "JSON is not escaped", (wire, "encode", in_utf8)),
     wrong("line-with-spaces", "WS-EXCHANGE-14", "JSON has spaces", (wire, "encode", spaced)),
     wrong("signal-by-128", "WS-MEDIA-5", "pixels are divided by 128",
           (frames, "to_signal", by_128)),
@@ -262,6 +298,10 @@ MUTANTS: Final = (
           (frames, "midpoint_ns", at_its_start)),
     wrong("back-in-time", "WS-MEDIA-3", "a frame that goes back in time is shown",
           (frames, "hold", lambda source: HOLD(blocks_of_the_future(source)))),
+    wrong("late-frame-admits-next", "WS-MEDIA-3", "the frame after one that is left out is shown",
+          (frames, "hold", lambda source: HOLD(by_the_one_before(source)))),
+    wrong("silent-piece-lost", "WS-MEDIA-6", "a piece that makes no output yet is lost",
+          (resample, "resample", unless_nothing_is_due)),
     wrong("fit-rounds-down", "WS-MEDIA-4", "halves are rounded down",
           (frames, "_nearest", halves_down)),
     wrong("resample-full-band", "WS-MEDIA-6", "the roll-off is missing",

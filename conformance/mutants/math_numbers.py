@@ -281,6 +281,8 @@ MUTANTS: Final = (
           (flow, "solve", renoised)),
     wrong("grid-unchecked", "WS-FLOW-8", "any grid is walked",
           (schedules, "declared", lambda grid: grid)),
+    wrong("shift-ends-near-one", "WS-FLOW-9", "the formula as it is printed, not 1 at its start",
+          (schedules, "shift", lambda sigma, s: s * sigma / (1 + (s - 1) * sigma))),
     wrong("shift-twice", "WS-FLOW-9", "the shift is applied twice",
           (schedules, "shift", lambda sigma, s: SHIFT(SHIFT(sigma, s), s))),
     wrong("midpoint-numbers", "WS-FLOW-10", "evaluations of a step are not told apart",

@@ -147,4 +147,5 @@ def in_sessions(name: str, clause: str, description: str, *patches: Patch) -> Mu
 def by_class(clause: str, cls: type[ReferencePort]) -> Mutant:
     """A mutant that is a subclass of the reference port: its docstring says what is wrong."""
     assert cls.__doc__ is not None
-    return Mutant(name=cls.name, clause=clause, description=cls.__doc__, factory=cls)
+    description = " ".join(cls.__doc__.split())
+    return Mutant(name=cls.name, clause=clause, description=description, factory=cls)

@@ -203,13 +203,27 @@ void text_format(Text *text, const char *format, ...) {
   text_add(text, buffer, n < 0 ? 0 : (size_t)n < sizeof buffer ? (size_t)n : sizeof buffer - 1);
 }
 
+/* The code point at ``at``, whose bytes are well-formed UTF-8; ``at`` moves behind it. */
+static uint32_t code_point(const char **at) {
+  unsigned char lead = (unsigned char)*(*at)++;
+  int extra = lead < 0xC0 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+  uint32_t code = extra == 0 ? lead : lead & (0x3Fu >> extra);
+  for (int i = 0; i < extra; i++) code = code << 6 | ((unsigned char)*(*at)++ & 0x3Fu);
+  return code;
+}
+
+/* ASCII, everything else escaped (WS-EXCHANGE-14). */
 void text_quote(Text *text, const char *data, size_t length) {
+  static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
   text_add(text, "\"", 1);
-  for (size_t i = 0; i < length; i++) {
-    unsigned char c = (unsigned char)data[i];
-    if (c == '"' || c == '\\') text_format(text, "\\%c", c);
-    else if (c < 0x20 || c > 0x7E) text_format(text, "\\u%04x", c); /* enough for our own texts */
-    else text_add(text, data + i, 1);
+  for (const char *at = data; at < data + length;) {
+    uint32_t code = code_point(&at);
+    const char *letter = code > 0 && code < 0x7F ? strchr(from, (int)code) : NULL;
+    if (letter != NULL) text_format(text, "\\%c", to[letter - from]);
+    else if (code >= 0x20 && code < 0x7F) text_format(text, "%c", (int)code);
+    else if (code < 0x10000) text_format(text, "\\u%04x", code);
+    else
+      text_format(text, "\\u%04x\\u%04x", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
   }
   text_add(text, "\"", 1);
 }
