@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from conformance.guard import Guard
 from conformance.protocol import Array
 from conformance.recording import Script
+from spec.presets import preset_named
 
 Points = Mapping[str, Array]
 STAGES = ("embeddings", "layer", "hidden", "velocity_audio", "velocity_video")
 
 
 def points_after(port: Guard, script: Script, points: Sequence[str] = ()) -> Points:
-    """The points of the last unit of ``script``, in order; the units before it are stepped."""
+    """The points of the last unit of ``script``, in order; the units before it are stepped.
+
+    Rows of padding, the last ones of O, are left out: what stands in it is free (WS-LAYOUT-3).
+    """
     session = port.open(script.open)
     try:
         for unit in script.units[:-1]:
@@ -22,7 +26,19 @@ def points_after(port: Guard, script: Script, points: Sequence[str] = ()) -> Poi
         found = port.probe(session, script.units[-1], points)
     finally:
         port.close(session)
-    return {name: found[name] for name in sorted(found, key=order)}
+    free = padding_of(script)
+
+    def used(name: str) -> Array:
+        array = found[name]
+        return array[: len(array) - free] if name.startswith("O.") and array.ndim else array
+
+    return {name: used(name) for name in sorted(found, key=order)}
+
+
+def padding_of(script: Script) -> int:
+    """User text slots of the last unit of ``script`` without a token."""
+    slots = preset_named(script.open.preset).user_text_slots
+    return (slots - len(script.units[-1].text)) * script.open.modalities.user_text
 
 
 def order(point: str) -> tuple[int, int, int, int, str]:

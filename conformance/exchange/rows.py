@@ -88,7 +88,7 @@ def ways(campaigns: Sequence[Sequence[Json]], draw: Random) -> Iterator[Way]:
     yield from chosen
     going = [way for way in chosen if way.state.phase in (Phase.STREAMING, Phase.GAP)]
     # What cannot be read counts as not arrived: a gap (WS-EXCHANGE-8).
-    unread = {"arrive": {"message": {}, "payload_sha256": None}}
+    unread: Json = {"arrive": {"message": {}, "payload_sha256": None}}
     gaps = [played(way, (unread,)) for way in going if kind_of(way.state)[0] is Phase.STREAMING]
     known = {kind_of(way.state) for way in going}
     yield from (way for way in gaps if kind_of(way.state) not in known)

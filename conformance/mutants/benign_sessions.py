@@ -24,8 +24,10 @@ from conformance.protocol import (
     UnitInput,
     UnitOutput,
 )
-from reference import kv_cache
+from reference import kv_cache, thinker
 from reference.session import SessionState
+from reference.units import UserUnit
+from spec.session import SessionConfig
 
 
 class Late(ReferencePort):
@@ -341,6 +343,20 @@ def threes(total: int) -> list[int]:
     return [3] * (total // 3) + [total % 3]
 
 
+def padded_with_zero(config: SessionConfig, user: UserUnit) -> tuple[int, ...]:
+    free = config.layout.user_text_slots - len(user.text)
+    return (*user.text, *(0,) * free)
+
+
+class OwnPadding(PatchedPort):
+    """Text slots that are not used hold id 0, where everybody else has `<wait>`."""
+
+    name = "padding-holds-anything"
+
+    def __init__(self) -> None:
+        super().__init__(self.name, ((thinker, "padded_text", padded_with_zero),))
+
+
 class PagedCache(ReferencePort):
     """Cache entries lie in pages of seven, in an order that is nobody's."""
 
@@ -383,6 +399,7 @@ VARIANTS = tuple(
             Jittered,
             Talkative,
             OtherMemory,
+            OwnPadding,
             LazyOpening,
             ChunkedPrefill,
             PagedCache,
