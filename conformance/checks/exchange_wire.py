@@ -42,26 +42,25 @@ def played(seed: int, schedule: Schedule) -> Scripts:
     return Campaign(seed, schedule).run()
 
 
-def campaigns(context: Context) -> Iterator[Case]:
-    """Loss, copies, damage, disorder, crashes and strangers, at both sides (WS-EXCHANGE-13)."""
+def _on_both_sides(judge: Callable[[int, Schedule, str], str | None]) -> Iterator[Case]:
+    """A case for each campaign and each side of it."""
     for schedule in LAG_OF_SCHEDULE:
         for seed in range(SEEDS):
             for role in ("thinker", "performer"):
                 yield Case(
                     name=f"{role}-{schedule}-seed{seed}",
-                    judge=partial(_survives, context, seed, schedule, role),
+                    judge=partial(judge, seed, schedule, role),
                 )
+
+
+def campaigns(context: Context) -> Iterator[Case]:
+    """Loss, copies, damage, disorder, crashes and strangers, at both sides (WS-EXCHANGE-13)."""
+    return _on_both_sides(partial(_survives, context))
 
 
 def meddled(context: Context) -> Iterator[Case]:
     """Campaigns that go on as nobody should, at both sides (WS-EXCHANGE-6)."""
-    for schedule in LAG_OF_SCHEDULE:
-        for seed in range(SEEDS):
-            for role in ("thinker", "performer"):
-                yield Case(
-                    name=f"{role}-{schedule}-seed{seed}",
-                    judge=partial(_withstands, context, seed, schedule, role),
-                )
+    return _on_both_sides(partial(_withstands, context))
 
 
 def _withstands(context: Context, seed: int, schedule: Schedule, role: str) -> str | None:
