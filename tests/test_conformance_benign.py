@@ -24,6 +24,8 @@ NEAREST = {
     "prefills-late": FEW,
     "prefill-in-chunks": FEW,
     "paged-cache": FEW,
+    "padding-holds-anything": ("session/probe", "causality/padding", "streaming/kv-digest"),
+    "answers-at-the-end": ("session/outputs-are-final", "lifecycle/ending"),
     "fused-attention": FEW,
     "einsum-attention": FEW,
     "wide-accumulators": FEW,

@@ -38,13 +38,13 @@ CLAUSES: Final[Mapping[str, tuple[Event, ...]]] = {
         E.EXPORTED, E.EXPORTED_STALE, E.SOLVED_STALE, E.STALE_EPOCH, E.FUTURE_EPOCH, E.HELLO_NEW,
         E.HELLO_AGAIN, E.HELLO_OLD, E.OPEN_NEW, E.OPEN_AGAIN, E.OPEN_OTHER, E.SNAPSHOT_SEALED,
     ),
-    "WS-EXCHANGE-11": (E.OFFER, E.OFFER_FULL, E.SLICE_EARLY),
+    "WS-EXCHANGE-11": (E.OFFER, E.OFFER_FULL, E.SLICE_EARLY, E.SLICE_SEALED),
     "WS-EXCHANGE-12": (
         E.PEER_LOST, E.FINISH, E.FINISH_DONE, E.CLOSE, E.PEER_FAILED, E.LATENTS_LAST,
     ),
     "WS-EXCHANGE-13": (E.TIMER,),
 }  # fmt: skip
-"""Which clause says what an event does. `OFFER_OUT_OF_TURN` and `SOLVED_OUT_OF_TURN` are mistakes
+"""Which clauses say what an event does. `OFFER_OUT_OF_TURN` and `SOLVED_OUT_OF_TURN` are mistakes
 of a side's own driver, which nobody can ask about."""
 NEVER: Final = (("sequential", E.LATENTS_GAP),)
 """With one slice ahead, nothing is missing before the next latents."""
@@ -71,14 +71,12 @@ def cases(context: Context) -> Iterator[Case]:
         known = {event for _, event in machine.transitions} | {
             event for guards in machine.guards.values() for _, event in guards
         }
-        for clause, events in CLAUSES.items():
-            for event in (event for event in events if event in known):
-                for schedule in LAG_OF_SCHEDULE:
-                    if (schedule, event) in NEVER:
-                        continue
+        for event in dict.fromkeys(event for events in CLAUSES.values() for event in events):
+            for schedule in LAG_OF_SCHEDULE:
+                if event in known and (schedule, event) not in NEVER:
                     yield Case(
                         name=f"{machine.name}-{schedule}-{event}",
-                        clauses=(clause,),
+                        clauses=tuple(c for c, events in CLAUSES.items() if event in events),
                         judge=partial(_as_the_table, context, schedule, machine.name, event),
                     )
 

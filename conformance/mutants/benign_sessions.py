@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 import torch
-from torch import Tensor
 
 from conformance.mutants.benign import youngest_first
 from conformance.mutants.patching import Benign, PatchedPort
@@ -24,10 +23,7 @@ from conformance.protocol import (
     UnitInput,
     UnitOutput,
 )
-from reference import kv_cache, thinker
-from reference.session import SessionState
-from reference.units import UserUnit
-from spec.session import SessionConfig
+from reference import kv_cache
 
 
 class Late(ReferencePort):
@@ -69,6 +65,13 @@ class OneUnitLate(Late):
 
     name = "answers-a-step-later"
     delay = 1
+
+
+class AtTheEnd(Late):
+    """Every response is handed out by finish."""
+
+    name = "answers-at-the-end"
+    delay = 10**9
 
 
 class TwoUnitsLate(Late):
@@ -343,43 +346,6 @@ def threes(total: int) -> list[int]:
     return [3] * (total // 3) + [total % 3]
 
 
-def padded_with_zero(config: SessionConfig, user: UserUnit) -> tuple[int, ...]:
-    free = config.layout.user_text_slots - len(user.text)
-    return (*user.text, *(0,) * free)
-
-
-class OwnPadding(PatchedPort):
-    """Text slots that are not used hold id 0, where everybody else has `<wait>`."""
-
-    name = "padding-holds-anything"
-
-    def __init__(self) -> None:
-        super().__init__(self.name, ((thinker, "padded_text", padded_with_zero),))
-
-
-class PagedCache(ReferencePort):
-    """Cache entries lie in pages of seven, in an order that is nobody's."""
-
-    name = "paged-cache"
-
-    def step(self, session_id: str, unit: UnitInput) -> Sequence[UnitOutput]:
-        outputs = super().step(session_id, unit)
-        opened = self.opened(session_id)
-        opened.state = _shuffled(opened.state)
-        return outputs
-
-
-def _shuffled(state: SessionState) -> SessionState:
-    def pages(cache: kv_cache.KVEntries) -> kv_cache.KVEntries:
-        index: Tensor = torch.arange(len(cache))
-        order = torch.argsort((index // 7 * 31 + 5) % 17, stable=True)
-        return kv_cache.take(cache, order)
-
-    thinker = attrs.evolve(state.thinker, cache=pages(state.thinker.cache))
-    performer = attrs.evolve(state.performer, cache=pages(state.performer.cache))
-    return attrs.evolve(state, thinker=thinker, performer=performer)
-
-
 def variant(cls: Callable[[], ReferencePort]) -> Benign:
     """A variant that is a class: its docstring says what is other about it."""
     doc, name = cls.__doc__, getattr(cls, "name", "")
@@ -393,16 +359,15 @@ VARIANTS = tuple(
         (
             OneUnitLate,
             TwoUnitsLate,
+            AtTheEnd,
             Batched,
             WarmsUp,
             WaitsForAll,
             Jittered,
             Talkative,
             OtherMemory,
-            OwnPadding,
             LazyOpening,
             ChunkedPrefill,
-            PagedCache,
         ),
     )
 )
