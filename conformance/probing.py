@@ -15,10 +15,7 @@ STAGES = ("embeddings", "layer", "hidden", "velocity_audio", "velocity_video")
 
 
 def points_after(port: Guard, script: Script, points: Sequence[str] = ()) -> Points:
-    """The points of the last unit of ``script``, in order; the units before it are stepped.
-
-    Rows of padding, the last ones of O, are left out: what stands in it is free (WS-LAYOUT-3).
-    """
+    """The points of the last unit of ``script``, in order; the units before it are stepped."""
     session = port.open(script.open)
     try:
         for unit in script.units[:-1]:
@@ -26,6 +23,14 @@ def points_after(port: Guard, script: Script, points: Sequence[str] = ()) -> Poi
         found = port.probe(session, script.units[-1], points)
     finally:
         port.close(session)
+    return without_padding(script, found)
+
+
+def without_padding(script: Script, found: Points) -> Points:
+    """``found`` of the last unit of ``script``, in order.
+
+    Rows of padding, the last ones of O, are left out: what stands in it is free (WS-LAYOUT-3).
+    """
     free = padding_of(script)
 
     def used(name: str) -> Array:

@@ -132,7 +132,8 @@ def among_many(context: Context, seed: int) -> list[Step]:
     """Eight others are opened between two of its units, some with the same prompt, and are closed
     in another order between two more."""
     others = [f"b{i}" for i in range(8)]
-    schedules: tuple[Schedule, ...] = ("overlapped", "sequential")
+    # What was opened last is not what is stepped next.
+    schedules: tuple[Schedule, ...] = ("sequential", "overlapped")
     opens = [
         opened(
             name,

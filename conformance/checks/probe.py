@@ -16,7 +16,7 @@ from conformance.guard import PortFault
 from conformance.inputs import BARE, base, in_dtype, sealed
 from conformance.oracle import naive_dtype
 from conformance.pairing import as_undisturbed
-from conformance.probing import Points, points_after
+from conformance.probing import Points, points_after, without_padding
 from conformance.protocol import DType, Refusal, UnitInput, Unsupported
 from conformance.recording import Script, streamed
 from conformance.tolerance import MANY, budget, exceeds
@@ -45,6 +45,7 @@ def probe(context: Context) -> Iterator[Case]:
             )
     script = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True)
     yield Case(name="first-unit", clauses=SEEN, judge=partial(_numbers, context, first_of(script)))
+    yield Case(name="probed-twice", clauses=SEEN, judge=partial(_twice, context, first_of(script)))
     yield Case(name="only-what-is-asked", clauses=SEEN, judge=partial(_asked, context, script))
     yield Case(name="unknown-point", clauses=SEEN, judge=partial(_unknown, context, script))
     yield Case(
@@ -80,7 +81,24 @@ def _points(context: Context, script: Script) -> Points:
 
 
 def _numbers(context: Context, script: Script) -> str | None:
-    found = _points(context, script)
+    return _off(context, script, _points(context, script))
+
+
+def _twice(context: Context, script: Script) -> str | None:
+    """What an earlier probe of the unit was shown is gone."""
+    context.need("probe")
+    other = base(BARE, "overlapped", context.dtype, units=1, forced=True, seed=4)
+    session = context.port.open(script.open)
+    try:
+        for unit in (other.units[0], script.units[0]):
+            found = context.port.probe(session, unit)
+    finally:
+        context.port.close(session)
+    return _off(context, script, without_padding(script, found))
+
+
+def _off(context: Context, script: Script, found: Points) -> str | None:
+    """The first point of ``found`` that is none of the step, or off in class C."""
     dtype: DType = script.open.dtype
     truth, naive = (
         points_after(context.oracle.record.port, in_dtype(script, each))

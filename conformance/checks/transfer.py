@@ -126,6 +126,8 @@ def transfer(context: Context) -> Iterator[Case]:
         *ended("a"),
     ]
     yield _further("forked", partial(_played, context, forked))
+    older = moved_on(context, [*units("a", 0, 1, start=3), export("a", "newer")])
+    yield Case(name="an-older-state", clauses=(MOVED,), judge=partial(_played, context, older))
     if "reset" in context.hello.features:
         resets = [Step(do="reset", session="a"), *units("a", 7, 2)]
         program = moved_on(context, [*resets, Step(do="close", session="a")])

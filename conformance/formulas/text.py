@@ -146,6 +146,13 @@ def _candidates(dtype: DType) -> Iterator[Question]:
     for family, rule in RULES.items():
         tensors = {"logits": _logits(family, dtype)}
         yield Question(family=family, clauses=("WS-TEXT-2",), arguments=rule, tensors=tensors)
+    near = rounded(1.0 + 0.002 * arrays.uniform("math/text/near", (9,)), dtype)
+    yield Question(
+        family="nearly-frozen",
+        clauses=("WS-TEXT-2",),
+        arguments={"temperature": 0.001, "top_k": 0, "top_p": 1.0},
+        tensors={"logits": near},
+    )
     large = rounded(1000.0 * arrays.uniform("math/text/large", (9,)), dtype)
     yield Question(
         family="large-logits",

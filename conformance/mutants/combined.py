@@ -17,6 +17,7 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Hello,
+    KvExport,
     OpenRequest,
     UnitInput,
     UnitOutput,
@@ -42,6 +43,7 @@ from spec import layout as rows
 from spec.errors import WanStreamerError
 from spec.layout import Layout, Modality, Row, Segment
 from spec.session import SessionConfig
+from spec.sizes import LAG_OF_SCHEDULE
 
 ANGLES: Final = rotary.angles
 ATTEND: Final = attention.attend
@@ -259,7 +261,82 @@ class DigestWithoutPadding(ReferencePort):
         return found
 
 
+class DigestOnce(ReferencePort):
+    """A digest that was asked for is kept, though the unit was not committed then."""
+
+    name = "digest-remembered"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[tuple[str, int], Mapping[str, str]] = {}
+
+    def kv_digest(self, session_id: str, up_to_unit: int) -> Mapping[str, str]:
+        key = session_id, up_to_unit
+        if key not in self._known:
+            self._known[key] = super().kv_digest(session_id, up_to_unit)
+        return self._known[key]
+
+
+class NewestExtra(ReferencePort):
+    """What is beside the caches of a state lies in one place: that of the newest export."""
+
+    name = "older-export-mixed"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._extra: Mapping[str, Array] = {}
+
+    def export_kv(self, session_id: str) -> KvExport:
+        state = super().export_kv(session_id)
+        self._extra = state.extra
+        return state
+
+    def import_kv(self, session_id: str, state: KvExport) -> None:
+        codecs = {name: array for name, array in self._extra.items() if "coder" in name}
+        known = {name: array for name, array in codecs.items() if name in state.extra}
+        super().import_kv(session_id, attrs.evolve(state, extra={**state.extra, **known}))
+
+
+class ProbedOnce(ReferencePort):
+    """A unit is probed once; what comes later is told the same."""
+
+    name = "probe-remembered"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[tuple[str, int], Mapping[str, Array]] = {}
+
+    def probe(self, session_id: str, unit: UnitInput, points: Sequence[str]) -> Mapping[str, Array]:
+        if points:
+            return super().probe(session_id, unit, points)
+        key = session_id, unit.unit
+        if key not in self._known:
+            self._known[key] = super().probe(session_id, unit, points)
+        return self._known[key]
+
+
+class LagOfTheNewest(PatchedPort):
+    """λ is that of the session that was opened last."""
+
+    name = "lag-of-newest-session"
+
+    def __init__(self) -> None:
+        self._lag = 1
+        super().__init__(self.name, ((SessionConfig, "lag", property(lambda _: self._lag)),))
+
+    def open(self, request: OpenRequest) -> str:
+        self._lag = LAG_OF_SCHEDULE[request.schedule]
+        return super().open(request)
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        return ReferencePort.offline(self, request, units)
+
+
 MUTANTS: Final = (
+    by_class("WS-STREAMING-6", DigestOnce),
+    by_class("WS-CONFORMANCE-17", NewestExtra),
+    by_class("WS-CONFORMANCE-18", ProbedOnce),
+    by_class("WS-SESSION-3", LagOfTheNewest),
     by_class("WS-STREAMING-7", IdleTypist),
     patched(
         "auto-chunk-cuts-picture", "WS-VISIBILITY-3", str(chunked_by_32.__doc__),

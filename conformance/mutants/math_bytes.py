@@ -284,6 +284,9 @@ MUTANTS: Final = (
           (exchange_terms, "slice_digest", as_they_came)),
     wrong("snapshot-responses-counted", "WS-EXCHANGE-3", "responses are counted as stream",
           (exchange_headers, "stream_tokens", responses_counted)),
+    wrong("temperature-floor", "WS-TEXT-2", "temperatures below 0.01 are 0.01",
+          (sampling, "candidates", lambda logits, rule: CANDIDATES(
+              logits, attrs.evolve(rule, temperature=max(rule.temperature, 0.01))))),
     wrong("line-in-utf8", "WS-EXCHANGE-14", "JSON is not escaped", (wire, "encode", in_utf8)),
     wrong("line-with-spaces", "WS-EXCHANGE-14", "JSON has spaces", (wire, "encode", spaced)),
     wrong("signal-by-128", "WS-MEDIA-5", "pixels are divided by 128",
