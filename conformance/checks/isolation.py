@@ -141,7 +141,7 @@ def among_many(context: Context, seed: int) -> list[Step]:
         )
         for i, name in enumerate(others)
     ]
-    steps = [*stepped("b0", contents(BARE, seed, 1)), *stepped("b1", contents(BARE, seed, 1))]
+    steps = [*stepped("b0", contents(BARE, seed, 2)), *stepped("b1", contents(BARE, seed, 1))]
     closes = [Step(do="close", session=name) for name in (*others[1::2], *others[::2])]
     a = whole(context, "a", 0, 5)
     return [*a[:2], *opens, *a[2:3], *steps, *a[3:4], *closes[:5], *a[4:5], *closes[5:], *a[5:]]
