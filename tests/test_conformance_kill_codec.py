@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 from port_judging import assert_killed
 
-from conformance.mutants import claims, codec, codec_memory, exchange
+from conformance.mutants import claims, codec, codec_memory, exchange, exchange_history
 from conformance.mutants.patching import Mutant
 
-MUTANTS = [*codec.MUTANTS, *codec_memory.MUTANTS, *claims.MUTANTS, *exchange.MUTANTS]
+MODULES = (codec, codec_memory, claims, exchange, exchange_history)
+MUTANTS = [mutant for module in MODULES for mutant in module.MUTANTS]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)

@@ -28,6 +28,15 @@ KILLERS = {
     "prefill-remembered-by-length": "session/interleaved",
     "talks-past-eos": "streaming/text",
     "odd-prompt-padded": "session/prompt",
+    "idle-typist-makes-wait": "streaming/text",
+    "offline-forcing-by-unit-0": "streaming/text",
+    "seventeenth-session": "session/interleaved",
+    "step-reuses-probed-unit": "session/probe",
+    "busy-hello": "port/claims",
+    "digest-remembered": "streaming/kv-digest",
+    "angle-table-grows-by-t": "positions/edges",
+    "auto-chunk-cuts-picture": "identity/sessions",
+    "voice-evicted-after-96": "identity/late",
 }
 
 

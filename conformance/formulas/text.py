@@ -146,7 +146,7 @@ def _candidates(dtype: DType) -> Iterator[Question]:
     for family, rule in RULES.items():
         tensors = {"logits": _logits(family, dtype)}
         yield Question(family=family, clauses=("WS-TEXT-2",), arguments=rule, tensors=tensors)
-    near = rounded(1.0 + 0.002 * arrays.uniform("math/text/near", (9,)), dtype)
+    near = rounded(0.002 * arrays.uniform("math/text/near", (9,)), dtype)
     yield Question(
         family="nearly-frozen",
         clauses=("WS-TEXT-2",),
