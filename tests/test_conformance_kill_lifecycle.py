@@ -36,7 +36,7 @@ KILLERS = {
     "digest-remembered": "streaming/kv-digest",
     "angle-table-grows-by-t": "positions/edges",
     "auto-chunk-cuts-picture": "identity/sessions",
-    "voice-evicted-after-96": "identity/late",
+    "voice-evicted-after-24": "identity/late",
 }
 
 

@@ -23,8 +23,10 @@ from spec.sizes import LAG_OF_SCHEDULE
 WINDOW: Final = 16
 """Units that are judged together."""
 
-LATE: Final = 130
-"""The unit that is changed in a session of a few more; no byte with a sign counts so far."""
+LATE: Final = 101
+VERY_LATE: Final = 130
+"""Units that are changed in sessions of a few more; no byte with a sign counts as far as the
+second."""
 
 VOICE: Final = Modalities(user_audio=False, user_video=False, agent_video=False)
 """Text and a voice that answers: all that feedback needs, at half the cost."""
@@ -71,57 +73,57 @@ def late(context: Context) -> Iterator[Case]:
     yield Case(
         name="response",
         clauses=("WS-VISIBILITY-2",),
-        judge=partial(_late, context, "noise_audio", SPOKEN),
+        judge=partial(_late, context, "noise_audio", SPOKEN, LATE),
     )
     yield Case(
         name="words-and-voice",
         clauses=("WS-VISIBILITY-6",),
-        judge=partial(_late, context, "agent_text", SPOKEN),
+        judge=partial(_late, context, "agent_text", SPOKEN, VERY_LATE),
     )
     yield Case(
         name="words",
         clauses=("WS-VISIBILITY-6",),
         further=True,
-        judge=partial(_late, context, "agent_text", WRITTEN),
+        judge=partial(_late, context, "agent_text", WRITTEN, LATE),
     )
 
 
-def _late(context: Context, field: Field, modalities: Modalities) -> str | None:
+def _late(context: Context, field: Field, modalities: Modalities, late: int) -> str | None:
     lag = LAG_OF_SCHEDULE["overlapped"]
     script = base(
         BARE,
         "overlapped",
         context.dtype,
-        units=LATE + 3,
+        units=late + 3,
         modalities=modalities,
         forced=True,
         seed=6,
     )
     heard = ("audio_latents", "audio") if modalities.agent_audio else ()
-    what = f"{field} of unit {LATE}"
+    what = f"{field} of unit {late}"
 
     def judge(before: Recording, after: Recording) -> str | None:
         if field == "agent_text":
             # The first word of two: its own logits and those before it stay.
-            a, b = before[LATE].logits, after[LATE].logits
+            a, b = before[late].logits, after[late].logits
             if a[:1].tobytes() != b[:1].tobytes():
                 return f"{what} reached the logits it was chosen from"
-            early = same(before, after, range(LATE))
+            early = same(before, after, range(late))
         else:
-            early = same(before, after, range(LATE)) or same(
-                before, after, range(LATE, LATE + lag + 1), ("logits",)
+            early = same(before, after, range(late)) or same(
+                before, after, range(late, late + lag + 1), ("logits",)
             )
         return early and f"{what} was seen too early: {early}"
 
     def used(before: Recording, after: Recording) -> str | None:
         if field == "agent_text":
-            unused = differ(before, after, LATE, ("logits", *heard))
+            unused = differ(before, after, late, ("logits", *heard))
         else:
-            unused = differ(before, after, LATE, heard)
-            unused = unused or differ(before, after, LATE + 1 + lag, ("logits",))
+            unused = differ(before, after, late, heard)
+            unused = unused or differ(before, after, late + 1 + lag, ("logits",))
         return unused and f"{what} is not used: {unused}"
 
-    return compared(context, script, perturbed(script, field, LATE), judge, used=used)
+    return compared(context, script, perturbed(script, field, late), judge, used=used)
 
 
 CHECKS = (

@@ -36,8 +36,8 @@ from spec.presets import preset_named
 from spec.sizes import Schedule
 
 TICKS: Final = 3
-LATE: Final = 100
-"""Sixteen seconds."""
+LATE: Final = {"text-only": 26, "text-only-long": 100}
+"""Units of sessions of four seconds, and of sixteen."""
 MOVED: Final = ("logits", "audio_latents", "video_latents")
 PLACES: Final = ("WS-PREFILL-1", "WS-PREFILL-2", "WS-PREFILL-3", "WS-PREFILL-4", "WS-VISIBILITY-3")
 SESSIONS: Final[dict[str, dict[str, Any]]] = {
@@ -119,8 +119,13 @@ def _offline(context: Context) -> str | None:
 
 def late(context: Context) -> Iterator[Case]:
     """What came before unit 0 is seen as long as the session lasts (WS-VISIBILITY-3)."""
-    script = partial(script_of, context, units=LATE, modalities=TEXT)
-    yield Case(name="text-only", judge=partial(_as_oracle, context, script, "stream"))
+    for name, units in LATE.items():
+        script = partial(script_of, context, units=units, modalities=TEXT)
+        yield Case(
+            name=name,
+            further=name != "text-only",
+            judge=partial(_as_oracle, context, script, "stream"),
+        )
 
 
 def entries(context: Context) -> Iterator[Case]:

@@ -213,10 +213,10 @@ def joined_in_float32(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def without_voice(queries: TokenTable, keys: TokenTable, lag: int) -> Tensor:
-    """From unit 96 on the voice of the identity is gone."""
+    """From unit 24 on the voice of the identity is gone."""
     q, k = queries.as_queries(), keys.as_keys()
     voice = (k.segment == Segment.P) & (k.modality == Modality.AUDIO)
-    return MASK(queries, keys, lag) & ~(voice & (q.unit >= 96))
+    return MASK(queries, keys, lag) & ~(voice & (q.unit >= 24))
 
 
 def committed_narrow(
@@ -354,7 +354,7 @@ MUTANTS: Final = (
         (attention, "attend", joined_in_float32),
     ),
     patched(
-        "voice-evicted-after-96", "WS-VISIBILITY-3", str(without_voice.__doc__),
+        "voice-evicted-after-24", "WS-VISIBILITY-3", str(without_voice.__doc__),
         (masks, "dense_mask", without_voice),
     ),
     patched(
