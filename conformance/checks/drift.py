@@ -76,15 +76,15 @@ def late(context: Context) -> Iterator[Case]:
         judge=partial(_late, context, "noise_audio", SPOKEN, LATE),
     )
     yield Case(
-        name="words-and-voice",
-        clauses=("WS-VISIBILITY-6",),
-        judge=partial(_late, context, "agent_text", SPOKEN, VERY_LATE),
-    )
-    yield Case(
         name="words",
         clauses=("WS-VISIBILITY-6",),
-        further=True,
         judge=partial(_late, context, "agent_text", WRITTEN, LATE),
+    )
+    yield Case(
+        name="words-and-voice",
+        clauses=("WS-VISIBILITY-6",),
+        further=True,
+        judge=partial(_late, context, "agent_text", SPOKEN, VERY_LATE),
     )
 
 

@@ -228,12 +228,12 @@ def committed_narrow(
     return COMMIT(model, config, unit, z, state)
 
 
-def units_of_a_byte(plan: Layout, unit: int, **named: Any) -> tuple[Row, ...]:
-    """Responses without video count their units in a byte with a sign."""
+def units_of_six_bits(plan: Layout, unit: int, **named: Any) -> tuple[Row, ...]:
+    """Responses without video count their units in six bits with a sign."""
     made = RESPONSE(plan, unit, **named)
     if plan.agent_video_slots:
         return made
-    return tuple(attrs.evolve(row, unit=(row.unit + 128) % 256 - 128) for row in made)
+    return tuple(attrs.evolve(row, unit=(row.unit + 32) % 64 - 32) for row in made)
 
 
 class OfflineByUnit0(ReferencePort):
@@ -362,9 +362,9 @@ MUTANTS: Final = (
         (thinker, "commit", committed_narrow),
     ),
     patched(
-        "response-units-in-a-byte", "WS-VISIBILITY-6", str(units_of_a_byte.__doc__),
-        (performer, "response_rows", units_of_a_byte),
-        (commit, "response_rows", units_of_a_byte),
+        "response-units-in-six-bits", "WS-STREAMING-8", str(units_of_six_bits.__doc__),
+        (performer, "response_rows", units_of_six_bits),
+        (commit, "response_rows", units_of_six_bits),
     ),
     by_class("WS-STREAMING-10", OfflineByUnit0),
     by_class("WS-STREAMING-6", DigestWithoutPadding),
