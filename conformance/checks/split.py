@@ -131,6 +131,9 @@ def _padding_counts(context: Context) -> str | None:
         context.port.close(session)
     for role, entries in state.roles.items():
         used = np.flatnonzero(entries.rows[:, PAD] == 0)
+        if len(used) == len(entries.rows):
+            # It holds none.
+            continue
         tensors = {
             "rows": entries.rows[used],
             "keys": entries.keys[:, :, used],
