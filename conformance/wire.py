@@ -17,6 +17,9 @@ import numpy as np
 
 from conformance.protocol import Array
 
+SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+"""What JSON has as it is; most of what is encoded."""
+
 
 class Named(dict[str, str]):
     """``{"tensor": NAME}`` as `encode` makes it: a type of its own, so that nobody takes an
@@ -25,25 +28,31 @@ class Named(dict[str, str]):
 
 def encode(value: Any, name: str = "") -> tuple[Any, dict[str, Array]]:
     """``value`` as JSON data, and the arrays in it by their path ("units.0.audio")."""
+    arrays: dict[str, Array] = {}
+    return _plain(value, name, arrays), arrays
+
+
+def _plain(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """``value`` as JSON data; its arrays go into ``arrays``."""
+    kind = type(value)
+    if kind in SIMPLE:
+        return value
     if isinstance(value, np.ndarray):
-        return Named(tensor=name), {name: value}
-    if attrs.has(type(value)):
-        fields = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
-        for a in attrs.fields(type(value)):
-            if fields[a.name] is None and a.metadata.get("absent_when_none"):
-                del fields[a.name]
-        return encode(fields, name)
+        arrays[name] = value
+        return Named(tensor=name)
+    under = f"{name}." if name else ""
+    if kind is not dict and kind is not list and attrs.has(kind):
+        fields = attrs.fields(kind)
+        given = {a.name: getattr(value, a.name) for a in fields}
+        for a in fields:
+            if given[a.name] is None and a.metadata.get("absent_when_none"):
+                del given[a.name]
+        value = given
     if isinstance(value, Mapping):
-        parts = {k: encode(v, f"{name}.{k}" if name else str(k)) for k, v in value.items()}
-        return {k: v for k, (v, _) in parts.items()}, _merge(t for _, t in parts.values())
+        return {k: _plain(v, f"{under}{k}", arrays) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        items = [encode(v, f"{name}.{i}" if name else str(i)) for i, v in enumerate(value)]
-        return [v for v, _ in items], _merge(t for _, t in items)
-    return value, {}
-
-
-def _merge(tables: Any) -> dict[str, Array]:
-    return {k: v for table in tables for k, v in table.items()}
+        return [_plain(v, f"{under}{i}", arrays) for i, v in enumerate(value)]
+    return value
 
 
 def digest(value: Any) -> str:

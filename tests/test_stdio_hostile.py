@@ -3,6 +3,8 @@ WS-STDIO-3, WS-STDIO-6, WS-STDIO-7, WS-STDIO-9)."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from hostile_world import IMPATIENT, PATIENT, asked, fault, started
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from conformance.guard import Guard, PortFault
 from conformance.protocol import PROFILES, Refusal, Unsupported
+from conformance.stdio.process import Log
 
 EXPECTED = {
     "lines": {
@@ -236,6 +239,24 @@ def test_the_log_is_bounded() -> None:
         log = port._log
         assert log.path.read_bytes() == b"y" * 10_000 + b"\n[the rest was dropped]\n"
         assert log.last_words() == "the last line"
+
+
+def test_the_log_is_what_came_first(tmp_path: Path) -> None:
+    """WS-STDIO-2: however it was cut into parts."""
+    log = Log(tmp_path / "log", 10)
+    for part in (b"0123456", b"789abc", b"the last line"):
+        log.add(part)
+    log.close()
+    assert log.path.read_bytes() == b"0123456789\n[the rest was dropped]\n"
+
+
+def test_a_request_of_ours_that_is_ill_formed_is_not_sent() -> None:
+    """WS-STDIO-4: the suite checks its own messages as well."""
+    odd = attrs.evolve(asked("fine"), op=7)  # type: ignore[arg-type]
+    with started("lines", "hang") as port:
+        with pytest.raises(AssertionError, match="a request of ours: op: 7 is not of type"):
+            port.math(odd)
+        Guard(port).math(asked("fine"))
 
 
 def test_restarts_are_bounded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -69,6 +70,8 @@ def test_any_line_is_a_reply_or_broken(line: bytes) -> None:
         (b"[1e400]", "the number 1e400 is beyond a double"),
         (b'{"a": 1, "b": {"c": 1, "c": 1}}', "the name 'c' stands twice in one object"),
         (b'"\\udc00"', r"an unpaired surrogate in '\udc00'"),
+        (b'"\\uDFFF"', r"an unpaired surrogate in '\udfff'"),
+        (b"[-1" + b"0" * 309 + b"]", f"the number -1{'0' * 38} is beyond a double"),
         (b'{"\\ud800": 1}', r"an unpaired surrogate in '\ud800'"),
         (b"\xff", "not UTF-8 at byte 0"),
         (b'"\xed\xa0\x80"', "not UTF-8 at byte 1"),
@@ -92,6 +95,13 @@ def test_deepest_nesting_is_read() -> None:
     """WS-STDIO-3: 32 levels are allowed."""
     text = b"[" * DEPTH + b"]" * DEPTH
     assert strict_json.parse(text) == json.loads(text)
+
+
+def test_the_longest_integers_are_read() -> None:
+    """WS-STDIO-3: as far as a double goes, and not a digit further."""
+    largest = int(sys.float_info.max)
+    for number in (largest, -largest):
+        assert strict_json.parse(b"%d" % number) == number
 
 
 def test_a_pair_of_surrogates_is_one_character() -> None:

@@ -40,6 +40,7 @@ print(json.dumps(facts), file=sys.stderr)
         ("'python' 'a b' $HOME *", ["python", "a b", "$HOME", "*"]),
         ('"python -m x"', ["python", "-m", "x"]),
         ("\"python 'a b'\"", ["python", "a b"]),
+        ("python a\\ b #1 --x", ["python", "a b", "#1", "--x"]),
     ],
 )
 def test_words_are_split_as_a_shell_would(text: str, argv: list[str]) -> None:
@@ -72,8 +73,11 @@ def test_what_a_port_is_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyP
     port = StdioPort([sys.executable, "-c", TELLING, "a b", ""], PATIENT)
     assert fault(port).startswith("hello: exited with status 0; it said last: {")
     base = port._base
+    fault(port)
     port.stop(tmp_path)
-    facts = json.loads((tmp_path / "port.stderr.log").read_text(encoding="utf-8"))
+    log = (tmp_path / "port.stderr.log").read_text(encoding="utf-8")
+    facts, again = map(json.loads, log.splitlines())
+    assert again == {**facts, "run": str(base / "2")}
     assert facts["argv"] == ["a b", ""]
     assert facts["cwd"] == os.getcwd()  # noqa: PTH109 - as the port sees it
     assert facts["mine"] == "yes"

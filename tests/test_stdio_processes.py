@@ -108,6 +108,16 @@ def test_too_much_memory(tmp_path: Path) -> None:
         assert running(tmp_path / "numbers") == []
 
 
+def test_memory_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-STDIO-9: two that are small enough each may be too large together; so many may be."""
+    monkeypatch.setattr(keeper, "below", lambda _: iter((7, 8)))
+    monkeypatch.setattr(keeper, "resident", lambda _: 150 << 20)
+    allowed = {"memory_bytes": 300 << 20, "processes": 2}
+    assert keeper.excess(allowed) == ""
+    assert keeper.excess({**allowed, "memory_bytes": 299 << 20}) == "more than 299 MiB of memory"
+    assert keeper.excess({**allowed, "processes": 1}) == "more than 1 processes"
+
+
 def test_nothing_is_left_when_the_suite_is_killed(tmp_path: Path) -> None:
     """WS-STDIO-8: by a signal that it cannot see coming."""
     numbers = tmp_path / "numbers"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,11 +15,12 @@ import attrs
 import numpy as np
 import pytest
 import safetensors.numpy
+from hostile_world import asked, started
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from conformance.protocol import Array
+from conformance.protocol import Array, Refusal, Unsupported
 from conformance.stdio.limits import Limits
 from conformance.stdio.run_directory import RunDirectory, make_base
 from conformance.stdio.tensor_files import DTYPES, BadFile, Reference, parsed
@@ -118,6 +120,59 @@ def test_files_live_for_one_request(directory: RunDirectory) -> None:
     directory.empty()
     assert [*directory.path.glob("*/*")] == []
     assert directory.path.is_dir()
+
+
+@pytest.mark.parametrize("trick", ["refused", "unsupported"])
+def test_files_of_a_request_that_was_not_honoured_live_no_longer(trick: str) -> None:
+    """WS-STDIO-5."""
+    with started("forms", trick) as port:
+        with pytest.raises((Refusal, Unsupported)):
+            port.math(asked("nasty"))
+        (talk,) = port._talks
+        assert [*talk._directory.path.glob("*/*")] == []
+
+
+def test_a_file_is_read_once(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-STDIO-6: what comes into it afterwards is neither hashed nor parsed."""
+    data, other = (by_hand({"x": np.array([n], np.float32)}) for n in (1, 2))
+    path = directory.path / "out" / "x"
+    path.write_bytes(data)
+    close = os.close
+
+    def closing(fd: int) -> None:
+        close(fd)
+        path.write_bytes(other)
+
+    monkeypatch.setattr("conformance.stdio.tensor_files.os.close", closing)
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert directory.reader()(Reference(path="out/x", name="x", sha256=sha256)) == 1
+    assert path.read_bytes() == other
+
+
+@pytest.mark.parametrize("axes", [8, 9])
+def test_as_many_axes_as_are_allowed(axes: int) -> None:
+    """WS-STDIO-6: 8 and no more."""
+    data = by_hand({"x": np.zeros((1,) * axes, np.float32)})
+    if axes == 8:
+        assert parsed("out/x", data, Limits())["x"].ndim == 8
+    else:
+        with pytest.raises(BadFile, match="x has 9 axes, more than 8"):
+            parsed("out/x", data, Limits())
+
+
+def test_tensors_of_a_message_are_counted_over_its_files(tmp_path: Path) -> None:
+    """WS-STDIO-9."""
+    made = RunDirectory(tmp_path / "run", attrs.evolve(Limits(), tensors=3))
+    data = by_hand({"x": np.zeros(1)})
+    sha256 = hashlib.sha256(data).hexdigest()
+    read = made.reader()
+    for n in range(4):
+        (made.path / "out" / str(n)).write_bytes(data)
+    for n in range(3):
+        read(Reference(path=f"out/{n}", name="x", sha256=sha256))
+    with pytest.raises(BadFile, match="more than 3 tensors in one message"):
+        read(Reference(path="out/3", name="x", sha256=sha256))
+    made.remove()
 
 
 def test_a_file_that_waits_for_ours(directory: RunDirectory) -> None:

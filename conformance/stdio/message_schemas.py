@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
@@ -32,6 +33,12 @@ def validator(command: str, direction: Direction) -> Validator:
     return Draft202012Validator(_inlined(schemas()[f"{command}.{direction}.json"]))
 
 
+@cache
+def _quick(command: str, direction: Direction) -> jsonschema_rs.Draft202012Validator:
+    """The same, compiled: it says yes or no much sooner, and the other says why."""
+    return jsonschema_rs.Draft202012Validator(_inlined(schemas()[f"{command}.{direction}.json"]))
+
+
 def _inlined(schema: Any) -> Any:
     """With the definition itself in the place of each reference to it: the library would look it up
     again for every message, in most of the time that it takes."""
@@ -51,6 +58,8 @@ def problem(command: str, direction: Direction, message: Any) -> str | None:
         given = [outcome for outcome in OUTCOMES if outcome in message]
         if len(given) != 1:
             return f"the message: {' and '.join(given) or 'none'} of {', '.join(OUTCOMES)} in it"
+    if _quick(command, direction).is_valid(message):
+        return None
     error = best_match(validator(command, direction).iter_errors(message))
     if error is None:
         return None

@@ -184,8 +184,7 @@ Read = Callable[[Reference], Array]
 def encode(record: Any, write: Write) -> Json:
     """``record`` as a JSON object; ``write`` puts its arrays into a file, if it has any."""
     data, tensors = wire.encode(record)
-    references = write(tensors) if tensors else {}
-    return cast("Json", _referring(data, references))
+    return cast("Json", _referring(data, write(tensors)) if tensors else data)
 
 
 def _referring(data: Any, references: Mapping[str, Reference]) -> Any:

@@ -13,6 +13,9 @@ from typing import Any, Final, NoReturn
 DEPTH: Final = 32
 """Deepest nesting of arrays and objects in a message."""
 
+FINITE_DIGITS: Final = 308
+"""An integer of no more digits is never beyond a double."""
+
 
 class NotJson(ValueError):  # noqa: N818 - a verdict on the text, one line
     """A text that is not the JSON of this protocol; says why in one line."""
@@ -30,6 +33,7 @@ def parse(text: bytes) -> Any:
             object_pairs_hook=_object,
             parse_constant=_constant,
             parse_float=_float,
+            parse_int=_integer,
         )
     except NotJson:
         raise
@@ -42,7 +46,8 @@ def parse(text: bytes) -> Any:
     except ValueError as error:
         # More digits than the interpreter is willing to read.
         raise NotJson("an integer beyond all bounds") from error
-    _check(value)
+    # An unpaired surrogate stands in UTF-8 as an escape only.
+    _check(value, texts=b"\\ud" in text.lower())
     return value
 
 
@@ -75,19 +80,35 @@ def _float(text: str) -> float:
     return number
 
 
-def _check(value: Any) -> None:
-    """Depth and strings, without recursion: nesting may be as deep as the interpreter reads."""
+def _integer(text: str) -> int:
+    number = int(text)
+    if len(text) > FINITE_DIGITS:
+        _float(text)
+    return number
+
+
+def _check(value: Any, *, texts: bool) -> None:
+    """Depth and strings, without recursion: nesting may be as deep as the interpreter reads.
+
+    Args:
+        texts: whether a string may have an unpaired surrogate at all.
+    """
     level, depth = [value], 0
     while level:
         below: list[Any] = []
         for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, dict | list):
+            kind = type(item)
+            if kind is str:
+                if texts:
+                    _check_text(item)
+            elif kind is dict or kind is list:
                 if depth == DEPTH:
                     raise NotJson(f"nested deeper than {DEPTH}")
-                below += item
-                below += item.values() if isinstance(item, dict) else ()
+                if kind is dict:
+                    below += item if texts else ()
+                    below += item.values()
+                else:
+                    below += item
         level, depth = below, depth + 1
 
 
