@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from spec import clock
-from spec.trace import Kind, Source
+from spec.trace import Kind, Source, TraceError
 from spec.trace_rows import Causes, Row
 
 OBSERVE: Final = Kind.OBSERVE.value
@@ -22,6 +22,10 @@ CAUSES: Final = 4_096
 
 WINDOW: Final = 2
 """Slices ahead of the latents where an append does not state it: 1 + λ at most (WS-TRACE-11)."""
+
+GAPS: Final = 4_096
+"""Runs of units given up that may be apart in one session: what lies between two is in work, so an
+honest session has as many as its window, and more is hostile."""
 
 Say = Callable[[int, Row, str], None]
 """Report a violation: number of the clause, the row, how it is broken."""
@@ -34,7 +38,7 @@ class Session:
     ``ends`` and ``older`` map the ids of recent events to their ends. ``observed`` and ``decoded``
     are the newest units. ``queues``: by the source of the events that state it, the largest
     length of a queue, and its limit. ``given_up`` holds the units after the newest emitted one that
-    no emission will follow.
+    no emission will follow, as runs: the first unit, and the one after the last.
     """
 
     say: Say
@@ -50,7 +54,7 @@ class Session:
     decoded_ns: int = 0
     emitted: int = -1
     in_flight: int = 0
-    given_up: set[int] = attrs.field(factory=set)
+    given_up: list[tuple[int, int]] = attrs.field(factory=list)
     ended: bool = False
     busy: dict[str, Row] = attrs.field(factory=dict)
     deadline_ns: int | None = None
@@ -117,9 +121,10 @@ class Session:
         if unit < 0:
             self.ended = True
             return
-        if unit in self.given_up or unit <= self.emitted:
+        if unit <= self.emitted or self._was_given_up(unit):
             self.say(10, row, f"gives up unit {unit}, which was emitted or given up before")
-        self.given_up.add(unit)
+        else:
+            self._keep(unit)
         if self.decoded < unit <= self.observed:
             self.in_flight -= 1
 
@@ -140,12 +145,13 @@ class Session:
             self.say(9, row, f"emits unit {unit} after unit {last}")
         elif unit != last + 1 and not self._accounted(last, unit):
             self.say(10, row, f"emits unit {unit} after unit {last}, none given up between")
-        elif unit in self.given_up:
+        elif self._was_given_up(unit):
             self.say(10, row, f"emits unit {unit}, which was given up")
         if unit > self.decoded or (unit == self.decoded and row[0] < self.decoded_ns):
             self.say(9, row, f"emits unit {unit} before it is decoded")
         if self.given_up:
-            self.given_up = {other for other in self.given_up if other > unit}
+            later = unit + 1
+            self.given_up = [(max(a, later), b) for a, b in self.given_up if b > later]
         detail = row[6]
         if "deadline_ns" in detail or "gap_ns" in detail:
             self._deadline(row)
@@ -209,11 +215,31 @@ class Session:
             return
         if not self._accounted(self.emitted, self.observed + 1):
             first = next(k for k in range(self.emitted + 1, self.observed + 1)
-                         if k not in self.given_up)  # fmt: skip
+                         if not self._was_given_up(k))  # fmt: skip
             self.say(10, self.observation, f"unit {first} is neither emitted nor given up")
 
     def _accounted(self, last: int, unit: int) -> bool:
         """All units between ``last`` and ``unit`` were given up."""
-        return unit - last - 1 <= len(self.given_up) and all(
-            k in self.given_up for k in range(last + 1, unit)
-        )
+        return unit - last <= 1 or any(a <= last + 1 and unit <= b for a, b in self.given_up)
+
+    def _was_given_up(self, unit: int) -> bool:
+        return any(a <= unit < b for a, b in self.given_up)
+
+    def _keep(self, unit: int) -> None:
+        """Remember that a unit was given up; runs that meet become one (WS-TRACE-15).
+
+        Raises:
+            TraceError: too many runs.
+        """
+        first, end = unit, unit + 1
+        apart = []
+        for a, b in self.given_up:
+            if b == first:
+                first = a
+            elif a == end:
+                end = b
+            else:
+                apart.append((a, b))
+        if len(apart) == GAPS:
+            raise TraceError("units", f"{GAPS + 1} runs given up at once", f"at most {GAPS}")
+        self.given_up = [*apart, (first, end)]

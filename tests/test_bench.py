@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +19,9 @@ from simulator.benchmarks import (
     seconds,
     wall_seconds,
 )
-from simulator.durations import draw
-from simulator.timing import run_events
+from simulator.durations import Durations, draw
+from simulator.scenario import Scenario
+from simulator.timing import Pipeline, run_events
 from spec.errors import ConfigError
 from wanstreamer.bench import bench_command, read_baseline
 from wanstreamer.cli import commands, status_of
@@ -103,6 +106,75 @@ def test_a_core_is_measured_by_its_own_time(monkeypatch: pytest.MonkeyPatch) -> 
     )
     monkeypatch.setattr(benchmarks, "time", clocks)
     assert (seconds(list), wall_seconds(list)) == (2.5, 7.0)
+
+
+@pytest.mark.parametrize("name", [b.name for b in BENCHMARKS])
+def test_its_command_measures_a_benchmark_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WS-BENCH-1: the command that is reported, given to a shell."""
+    ran = list[str]()
+
+    def measured(called: str) -> Benchmark:
+        def measure() -> float:
+            ran.append(called)
+            return 1.0
+
+        return Benchmark(name=called, target=1, measure=measure)
+
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", [measured(b.name) for b in BENCHMARKS])
+    commands_of = {r.name: shlex.split(r.command) for r in run_benchmarks()}
+    ran.clear()
+    assert commands_of[name][0] == "wanstreamer"
+    assert status_of([*commands_of[name][1:], "--json"]) == 0
+    capsys.readouterr()
+    assert set(ran) == {name}
+
+
+Ran = list[tuple[str, float]]
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """What the rates of the simulator put under a clock, on small scenarios, and the seconds that
+    the clock then says: 1, 2, ..."""
+    ran, here = Ran(), list[str]()
+
+    def small(sessions: int, units: int) -> Scenario:
+        return bench_scenario(min(sessions, 3), min(units, 10))
+
+    def engine(_: Pipeline) -> int:
+        here.append("events")
+        return 0
+
+    def recurrences(_: Scenario, durations: Durations | None = None) -> None:
+        here.append("recurrences" if durations is not None else "recurrences with draws")
+
+    def seconds(work: Callable[[], object]) -> float:
+        here.clear()
+        work()
+        ran.append((" ".join(here), len(ran) + 1.0))
+        return ran[-1][1]
+
+    monkeypatch.setattr(benchmarks, "bench_scenario", small)
+    monkeypatch.setattr(Pipeline, "run", engine)
+    monkeypatch.setattr(benchmarks, "run_maxplus", recurrences)
+    monkeypatch.setattr(benchmark_simpy, "run", lambda _: here.append("SimPy"))
+    monkeypatch.setattr(benchmarks, "seconds", seconds)
+    return ran
+
+
+def test_rates_are_of_what_they_are_named_after(measured: Ran) -> None:
+    """WS-BENCH-2: the event engine stage by stage, one session; the recurrences over many."""
+    assert benchmarks.event_rate() == 10 / 1
+    assert benchmarks.recurrence_rate() == 3 * 10 / 2
+    assert [what for what, _ in measured] == ["events", "recurrences"]
+
+
+def test_the_ratio_says_how_much_faster_ours_is(measured: Ran) -> None:
+    """WS-BENCH-2: one run of each, right after the other: SimPy's time by ours."""
+    assert benchmarks.simpy_ratio() == 2
+    assert measured == [("events", 1.0), ("SimPy", 2.0)]
 
 
 def test_the_targets_are_those_of_the_clause() -> None:

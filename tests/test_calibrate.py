@@ -7,9 +7,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import attrs
 import pytest
 
-from simulator.calibrate import PERCENTILES, Calibration, calibrate, replay, slope
+from simulator.calibrate import PERCENTILES, Calibration, Row, calibrate, replay, slope
 from simulator.calibrate_samples import STAGES, samples
 from simulator.stage_models import Constant
 from spec.errors import ConfigError
@@ -156,6 +157,32 @@ def test_a_stage_that_grows_with_history_is_followed() -> None:
         for statistic in ("mean", "p50", "p99"):
             measured, predicted = found[quantity, statistic]
             assert predicted == pytest.approx(measured, rel=0.02), (quantity, statistic)
+
+
+@pytest.mark.parametrize("stage", ["solve", "performer commit", "commit"])
+def test_each_stage_that_attends_to_history_grows(stage: str) -> None:
+    """WS-METRICS-12: as the update does, and no other with it."""
+    count = iter(range(1000))
+    result = calibrate(
+        split_run(30, lambda name: TRUTH[name] + (next(count) / 2 if name == stage else 0))
+    )
+    assert {name for name, ns in result.growth.items() if ns} == {stage}
+    assert result.growth[stage] == pytest.approx(0.5 * MS, rel=1e-6)
+
+
+def test_the_part_that_is_stated_is_fitted() -> None:
+    """WS-METRICS-12: of 17 units between the warm-up and the last."""
+    for part, fitted in ((Fraction(1, 4), 4), (Fraction(3, 4), 12)):
+        result = calibrate(split_run(20, TRUTH.__getitem__), part)
+        assert (result.fitted, result.predicted) == (fitted, 17 - fitted)
+
+
+def test_an_error_is_of_the_prediction() -> None:
+    """WS-METRICS-12: predicted/measured - 1; as many units as are needed are enough."""
+    row = Row(quantity="solve", statistic="p90", measured=2.0, predicted=3.0, units=29, needed=29)
+    assert (row.error, row.enough) == (0.5, True)
+    assert attrs.evolve(row, predicted=1.0).error == -0.5
+    assert not attrs.evolve(row, units=28).enough
 
 
 def test_chance_is_not_taken_for_growth() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import TextIO
 
 import attrs
 import pytest
@@ -14,6 +16,8 @@ from simulator.faults import RATES, FaultKind
 from simulator.world.run import Setup, WorldReport, run_world
 from simulator.world.trace import Recorder
 from spec.errors import ConfigError, WanStreamerError
+from spec.trace import Kind, TraceEvent
+from spec.trace_reading import read_trace
 from wanstreamer.simulate import simulate_command
 
 
@@ -39,8 +43,12 @@ def test_a_defect_is_found() -> None:
 
 
 def test_what_was_never_reached_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WS-FAULTS-8: a campaign too small to reach everything, judged as a large one."""
-    monkeypatch.setattr(campaign, "SOMETIMES_UNITS", 100)
+    """WS-FAULTS-8: a campaign too small to reach everything, judged as one of 100,000 units."""
+    assert campaign.SOMETIMES_UNITS == 100_000
+    units = run_campaign(200, RATES).units
+    monkeypatch.setattr(campaign, "SOMETIMES_UNITS", units + 1)
+    assert run_campaign(200, RATES).clean
+    monkeypatch.setattr(campaign, "SOMETIMES_UNITS", units)
     report = run_campaign(200, RATES)
     assert set(report.missing) == set(SOMETIMES) - set(report.marks)
     assert report.missing
@@ -61,6 +69,32 @@ def test_a_run_that_is_not_the_same_twice_is_noticed(monkeypatch: pytest.MonkeyP
     result = campaign_runs.run_one(0, 0, RATES, campaign.machines_named(None))
     assert result.violations == {"determinism": 1}
     assert "is not the same when run again" in result.first
+
+
+def test_a_trace_that_changes_its_run_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FAULTS-8: two traced runs that are alike, and not like the one without a trace."""
+
+    def fickle(setup: Setup, recorder: Recorder | None = None) -> WorldReport:
+        report = run_world(setup, recorder)
+        return report if recorder is None else attrs.evolve(report, end_ns=report.end_ns + 1)
+
+    monkeypatch.setattr(campaign_runs, "run_world", fickle)
+    result = campaign_runs.run_one(0, 0, {}, campaign.machines_named(None))
+    assert result.violations == {"determinism": 1}
+
+
+def test_a_trace_that_is_not_clean_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FAULTS-8: here one without its end; in one run of a hundred."""
+
+    def cut_off(file: TextIO) -> Iterator[TraceEvent]:
+        return (event for event in read_trace(file) if event.kind is not Kind.END)
+
+    monkeypatch.setattr(campaign_runs, "read_trace", cut_off)
+    found = [
+        campaign_runs.run_one(0, index, {}, campaign.machines_named(None)).violations
+        for index in (0, 1, 99, 100, 101)
+    ]
+    assert found == [{"trace": 1}, {}, {}, {"trace": 1}, {}]
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,7 @@ def test_a_schedule_survives_json(schedule: tuple[Fault, ...]) -> None:
 
 
 GOOD = {"kind": "drop", "session": 0, "where": "to-thinker", "at": 3, "amount": 0}
+SKEW = {**GOOD, "kind": "skew", "where": "thinker"}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,9 @@ GOOD = {"kind": "drop", "session": 0, "where": "to-thinker", "at": 3, "amount": 
         (json.dumps([{**GOOD, "at": -1}]), "fault 0: at of a drop: got -1"),
         (json.dumps([{**GOOD, "at": 1.5}]), "fault 0: at of a drop: got 1.5"),
         (json.dumps([{**GOOD, "session": True}]), "fault 0: session of a drop"),
+        (json.dumps([{**GOOD, "amount": -1}]), "fault 0: amount of a drop: got -1"),
+        (json.dumps([{**SKEW, "amount": 200_001}]), "fault 0: amount of a skew: got 200001"),
+        (json.dumps([{**SKEW, "amount": -200_001}]), "fault 0: amount of a skew: got -200001"),
     ],
 )
 def test_a_bad_schedule_is_refused_in_one_line(text: str, said: str) -> None:
@@ -116,3 +121,24 @@ def test_rates_are_kept_and_kinds_masked() -> None:
     mixtures = {frozenset(swarm(rng, RATES)) for _ in range(50)}
     assert len(mixtures) > 40
     assert min(map(len, mixtures)) < len(FaultKind)
+
+
+def test_a_run_multiplies_its_rates() -> None:
+    """WS-FAULTS-2: by 0, 1/4, 1 or 4, each as often, and a rate stays one."""
+    rng = random.Random(5)
+    drawn = Counter(swarm(rng, {FaultKind.DROP: 0.1}).get(FaultKind.DROP, 0.0) for _ in range(4000))
+    assert sorted(drawn) == pytest.approx([0, 0.025, 0.1, 0.4])
+    assert all(count == pytest.approx(1000, rel=0.1) for count in drawn.values())
+    often = {swarm(rng, {FaultKind.DROP: 0.5}).get(FaultKind.DROP, 0.0) for _ in range(50)}
+    assert sorted(often) == [0, 0.125, 0.5, 1]
+
+
+def test_one_in_eight_faults_of_messages_is_meant_for_the_ends() -> None:
+    """WS-FAULTS-2: half of them for the first few messages, half for the last few; the others lie
+    anywhere among the 200 of a session of 100 units."""
+    rng = random.Random(6)
+    drawn = draw(rng, {FaultKind.DROP: 1.0}, units=100, sessions=64)
+    first, last = (sum(n <= f.at < n + 8 for f in drawn) / len(drawn) for n in (0, 200))
+    assert max(f.at for f in drawn) < 208
+    assert first == pytest.approx(1 / 16 + 7 / 8 * 8 / 200, rel=0.1)
+    assert last == pytest.approx(1 / 16, rel=0.1)

@@ -77,6 +77,26 @@ def test_arrivals_are_poisson_by_little() -> None:
     assert found.var() == pytest.approx(expected, rel=0.1)
 
 
+def test_the_load_is_that_of_lengths_as_they_are() -> None:
+    """WS-FLEET-7: held to the longest, sessions are shorter, and more of them come."""
+    fleet = fleet_world.fleet(sessions=2000, mean_s=10, longest_s=12)
+    process, units = ArrivalProcess(fleet), length_units(fleet.lengths)
+    assert units.mean() < 0.75 * 62.5
+    found = np.array([process.take(r, 0) for r in range(500)])
+    assert found.mean() == pytest.approx(2000 / units.mean(), rel=0.02)
+
+
+def test_a_crowd_comes_as_often_as_its_load_says() -> None:
+    """WS-FLEET-7: with as many sessions there as stated, as many come as end; with fewer, more."""
+    crowd = Arrivals(kind="users", sessions=2000, users=3000)
+    fleet = fleet_world.fleet(arrivals=crowd)
+    ends = 1 / length_units(fleet.lengths).mean()
+    for present, idle in ((2000, 1000), (1500, 1500)):
+        process = ArrivalProcess(fleet)
+        found = np.array([process.take(r, present) for r in range(400)])
+        assert found.mean() == pytest.approx(2000 * ends * idle / 1000, rel=0.03)
+
+
 def test_more_load_brings_the_same_sessions_earlier() -> None:
     """WS-FLEET-7: after any number of rounds, more have come; arrival i is as long as before."""
     few, many = (np.cumsum(counts(n, 400)) for n in (50, 60))

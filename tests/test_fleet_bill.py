@@ -60,6 +60,21 @@ def test_an_idle_fleet_draws_its_idle_share() -> None:
     assert made.session_minute_price == 0
 
 
+def test_work_of_the_warm_up_is_not_billed() -> None:
+    """WS-FLEET-12: a full pair works alike in every round, whether others were warm-up or not."""
+    fleet = fleet_world.fleet(
+        sessions=400, pairs=2, kind="constant", mean_s=1, longest_s=60, duration_s=8,
+        admission=Admission(most_sessions=1),
+    )  # fmt: skip
+    late = simulate(attrs.evolve(fleet, warmup_ns=fleet.duration_ns))
+    plain = simulate(fleet)
+    for ours, theirs in (
+        (late.thinker_busy, plain.thinker_busy),
+        (late.performer_busy, plain.performer_busy),
+    ):
+        assert float(ours) == pytest.approx(float(theirs), rel=0.05)
+
+
 def test_caches_are_counted_beside_the_weights() -> None:
     """WS-FLEET-12: mean bytes of a pair's thinker less the weights, times the pairs."""
     fleet = fleet_world.fleet(pairs=3)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulator.fleet.reading import read_fleet
+from simulator.fleet.run import simulate
 from wanstreamer import cli
 
 Said = pytest.CaptureFixture[str]
@@ -73,10 +76,25 @@ def test_json_is_the_contract(file: str, capsys: Said) -> None:
         assert promise["verdict"] in ("kept", "missed", "open")
     assert (found["pairs"], found["rounds"], found["bill"]) == (12, 100, None)
     assert set(found["latency_ms"]) == {"p50", "p99", "max"}
-    assert 160 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert set(found["memory_bytes"]) == {"device", "weights", "mean", "peak"}
     assert math.isfinite(found["mean_wait_ms"])
     assert len(found["trace_sha256"]) == 64
+
+
+def test_numbers_are_those_of_the_run(file: str, capsys: Said) -> None:
+    """WS-FLEET-13: what is printed by name is what the run came to."""
+    found, result = answer(capsys, file), simulate(read_fleet(Path(file)))
+    percentile = result.latencies.percentile_ns
+    shares = {"p50": Fraction(1, 2), "p99": Fraction(99, 100), "max": Fraction(1)}
+    assert found["latency_ms"] == {name: percentile(q) / 1e6 for name, q in shares.items()}
+    assert 160 < found["latency_ms"]["p50"] < found["latency_ms"]["p99"]
+    assert found["sessions"] == {name: getattr(result, name) for name in found["sessions"]}
+    assert found["sessions_mean"] == result.session_units / 100
+    assert found["mean_wait_ms"] == result.wait_ns / result.admitted / 1e6
+    assert found["memory_bytes"]["weights"] == result.limits.weight_bytes
+    assert found["memory_bytes"]["mean"] == result.mean_memory_bytes
+    assert found["memory_bytes"]["peak"] == result.peak_memory_bytes
+    assert found["trace_sha256"] == result.sha256
 
 
 def test_the_command_line_stands_above_the_file(file: str, capsys: Said) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import attrs
+import fleet_world
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from simulator.fleet.figures import BIN_NS, BINS, Clusters, Latencies, Share, binomial_upper
+from simulator.fleet.limits import limits_of
+from simulator.fleet.scenario import ArrivalKind, Arrivals, Slo
+from simulator.fleet.tally import FleetResult, Round, Tally
+from spec import clock
 
 
 @given(st.integers(1, 5000), st.floats(0, 1), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
@@ -76,6 +82,53 @@ def test_groups_of_one_take_the_sum() -> None:
     clusters.add(np.array([1, 2]), np.array([5, 5]))
     clusters.end_block()
     assert clusters.share() == Share(hits=3, trials=10, effective=1.0)
+
+
+def tally(kind: ArrivalKind, rounds: int) -> Tally:
+    """The counts of three pairs, of sessions of 10 units on average."""
+    arrivals = Arrivals(kind=kind, sessions=3, users=9, burst_ns=10**9, calm_ns=10**9)
+    fleet = fleet_world.fleet(pairs=3, kind="constant", mean_s=2, arrivals=arrivals)
+    fleet = attrs.evolve(
+        fleet,
+        lengths=attrs.evolve(fleet.lengths, mean_ns=10 * clock.UNIT_NS),
+        slo=Slo(deadline_ns=300, p99_ns=200),
+        duration_ns=rounds * clock.UNIT_NS,
+    )
+    return Tally(fleet, limits_of(fleet), 3)
+
+
+def result_of(counted: Tally) -> FleetResult:
+    return counted.result(start=(0, 0), end=(0, 0), busy_ns=(0, 0), sha256="")
+
+
+def test_a_unit_at_its_deadline_is_on_time() -> None:
+    """WS-FLEET-9: at most the deadline, to the nanosecond; so within the time of a percentile."""
+    counted = tally("poisson", 1)
+    counted.add_responses(0, np.array([300, 301, 200]), np.array([5, 7, 11]))
+    result = result_of(counted)
+    assert (result.on_time.hits, result.on_time.trials) == (16, 23)
+    assert (result.within_p99.hits, result.within_p99.trials) == (11, 23)
+
+
+@pytest.mark.parametrize(("rounds", "blocks"), [(19, 1), (39, 1), (40, 2), (59, 2), (60, 3)])
+@pytest.mark.parametrize(("kind", "groups"), [("poisson", 3), ("bursty", 1), ("users", 1)])
+def test_a_cluster_is_two_mean_lengths_of_a_pair(
+    kind: ArrivalKind, groups: int, rounds: int, blocks: int
+) -> None:
+    """WS-FLEET-9: of the whole fleet for arrivals, and for units where pairs have a rate in common;
+    what is left at the end belongs to the last. Nothing is late here, so clusters are counted."""
+    counted, pairs = tally(kind, rounds), np.ones(3, np.int64)
+    for number in range(rounds):
+        counted.add_responses(number, 100 * pairs, 9 * pairs)
+        counted.add_round(
+            Round(
+                number=number, arrived=50, admitted=pairs[:0], waits=pairs[:0], rejected=0, ended=0,
+                cut=0, waiting=0, sessions=pairs, history=pairs,
+            )
+        )  # fmt: skip
+    result = result_of(counted)
+    assert result.on_time.effective == result.within_p99.effective == groups * blocks
+    assert result.blocking.effective == blocks
 
 
 @settings(max_examples=40)

@@ -12,7 +12,8 @@ import simpy
 from simulator import erlang
 from simulator.fleet.arrivals import ArrivalProcess, already_there
 from simulator.fleet.figures import Share
-from simulator.fleet.run import simulate
+from simulator.fleet.limits import limits_of
+from simulator.fleet.run import pairs_of, simulate
 from simulator.fleet.scenario import Admission, Arrivals, Fleet, LengthKind
 from simulator.fleet.summary import blocking_expected
 
@@ -66,6 +67,16 @@ def test_pairs_asked_by_lot_are_each_an_erlang_system() -> None:
     result = simulate(fleet)
     assert blocking_expected(fleet, result) == pytest.approx(0.5 / 1.5)
     within(result.blocking, blocking_expected(fleet, result))
+
+
+@pytest.mark.parametrize("sessions", [1, 7, 8, 9, 40, 333])
+def test_pairs_left_out_are_the_fewest(sessions: int) -> None:
+    """WS-FLEET-11: they keep the promised blocking by Erlang's B, and one pair fewer does not."""
+    admission = Admission(most_sessions=5)
+    fleet = fleet_world.fleet(sessions=sessions, pairs=None, admission=admission)
+    pairs, promised = pairs_of(fleet, limits_of(fleet)), float(fleet.slo.blocking)
+    assert erlang.erlang_b(sessions, 5 * pairs) <= promised
+    assert erlang.erlang_b(sessions, 5 * (pairs - 1)) > promised
 
 
 def test_waiting_is_erlang_c() -> None:

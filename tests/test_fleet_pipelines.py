@@ -122,6 +122,29 @@ def test_one_pair_and_one_session_is_the_single_pipeline(schedule: Schedule, see
     assert compared > 10
 
 
+def test_a_first_unit_takes_what_a_second_takes() -> None:
+    """WS-FLEET-3: unit 0 counts as unit 1, so a pair of newcomers has a unit of history for each;
+    it is served as it would be a round later."""
+    fleet = fleet_world.fleet(
+        sessions=20, pairs=1, kind="constant", mean_s=1, longest_s=1, duration_s=8,
+        admission=Admission(most_sessions=1),
+    )  # fmt: skip
+    run, compared = FleetRun(fleet), 0
+    for number in range(fleet.rounds):
+        done = run.step(number)
+        run.serve(done)
+        if done.sessions[0] and not done.history[0]:
+            solve = run.pipelines.solved - run.pipelines.exchanged
+            assert solve == fleet_solve(run, 1) > fleet_solve(run, 0)
+            compared += 1
+    assert compared > 3
+
+
+def fleet_solve(run: FleetRun, history: int) -> int:
+    """What one session of so many units of history takes to solve."""
+    return int(run.limits.times.solve.ns(ONE, history * ONE)[0])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["overlapped", "sequential"]),

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import fleet_world
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.benchmarks import BENCHMARKS
 from simulator.fleet import benchmark as fleet_benchmark
+from simulator.fleet.limits import limits_of
+from simulator.fleet.occupancy import Occupancy
 from simulator.fleet.reading import read_fleet
 from simulator.fleet.run import FleetRun, simulate
 from simulator.fleet.scenario import Admission, Arrivals, Fleet
 from simulator.fleet.tally import Round
+from simulator.random_streams import keys
 
 SECOND = fleet_world.SECOND
 
@@ -76,21 +83,33 @@ def test_nobody_appears_or_disappears_and_memory_holds(fleet: Fleet) -> None:
 
 
 def test_memory_would_be_exceeded_without_the_limit() -> None:
-    """WS-FLEET-5: the test above can fail: a fleet that cuts nobody runs over."""
+    """WS-FLEET-5: the test above can fail: a fleet that cuts nobody runs over; one that does never
+    does."""
     fleet = fleet_world.fleet(
         on=fleet_world.plan("qwen3-1.7b", "h100-sxm"), sessions=16, pairs=2, mean_s=400,
         longest_s=900, duration_s=60, admission=Admission(memory="present", time_share=Fraction(9)),
     )  # fmt: skip
-    run = FleetRun(fleet)
-    run._may_cut = False
-    over = False
-    for _, done, _ in rounds(run, fleet):
-        used = run.limits.bytes_used(done.sessions, done.history + done.sessions)
-        over = over or int(used.max()) > fleet.plan.device.memory_bytes
-        if over:
-            break
-    assert over
-    assert simulate(fleet).cut > 0
+    most = dict[bool, int]()
+    cut = 0
+    for may_cut in (False, True):
+        run = FleetRun(fleet)
+        run._may_cut = may_cut
+        for _, done, _ in rounds(run, fleet):
+            used = run.limits.bytes_used(done.sessions, done.history + done.sessions)
+            most[may_cut] = max(most.get(may_cut, 0), int(used.max()))
+            cut += done.cut
+    assert most[True] <= fleet.plan.device.memory_bytes < most[False]
+    assert cut > 0
+
+
+def test_all_who_are_cut_at_once_are_counted() -> None:
+    """WS-FLEET-8, WS-FLEET-5: pairs of three and two, in time with room for one each."""
+    fleet = fleet_world.fleet(pairs=2, admission=Admission(memory="present"))
+    limits = limits_of(fleet)
+    occupancy = Occupancy(fleet, limits, 2)
+    assert occupancy.let_in(np.arange(5), np.full(5, 10**6), 0).all()
+    assert occupancy.cut(int(limits.by_memory[1]) - 1) == 3
+    assert occupancy.sessions.tolist() == [1, 1]
 
 
 def admitted(fleet: Fleet) -> set[int]:
@@ -150,6 +169,21 @@ def test_a_lot_asks_one_pair_only() -> None:
     assert sum(refused_with_room) > 0
 
 
+def test_a_lot_is_drawn_by_the_number_alone() -> None:
+    """WS-FLEET-6: whoever waits beside a session, and however far their numbers are apart."""
+    fleet = fleet_world.fleet(pairs=50, admission=Admission(placement="random"))
+    limits = limits_of(fleet)
+
+    def asked(*numbers: int) -> list[int]:
+        occupancy = Occupancy(fleet, limits, 50)
+        assert occupancy.let_in(np.array(numbers), np.full(len(numbers), 9), 0).all()
+        return np.repeat(np.arange(50), occupancy.sessions).tolist()
+
+    alone = [asked(number)[0] for number in (5, 17, 18, 40)]
+    assert len(set(alone)) > 1
+    assert asked(5, 17, 18, 40) == sorted(alone)
+
+
 def test_a_seed_gives_one_run_in_every_process() -> None:
     """WS-FLEET-13: the digest is that of a fresh process; another seed gives another."""
     code = (
@@ -181,6 +215,21 @@ def test_the_digest_sees_one_nanosecond_on_one_pair() -> None:
             run.serve(done)
         digests.add(run.digest.hexdigest())
     assert len(digests) == 2
+
+
+def test_the_digest_is_over_counts_and_clocks() -> None:
+    """WS-FLEET-13: of every round, in the order in which they are counted; every count tells."""
+    run = FleetRun(fleet_world.fleet())
+    weights = keys(0, "fleet/digest", run.pairs) | np.uint64(1)
+    expected = hashlib.sha256()
+    for number in range(3):
+        done = run.step(number)
+        run.serve(done)
+        counts = {name: getattr(done, name) for name in ("rejected", "ended", "cut")}
+        counts = {"arrived": done.arrived, "admitted": len(done.admitted)} | counts
+        clocks = int((run.pipelines.exchanged.astype(np.uint64) * weights).sum())
+        expected.update(f"{number} {counts} {done.waiting} {clocks}\n".encode())
+    assert run.digest.hexdigest() == expected.hexdigest()
 
 
 def test_warm_up_is_simulated_and_not_counted() -> None:
@@ -222,7 +271,59 @@ def test_a_session_lasts_its_units_from_the_round_it_is_let_in() -> None:
         assert done.ended == len(seen[done.number - 25].admitted)
 
 
+def test_nobody_stays_for_ever_in_a_fleet_that_grows() -> None:
+    """WS-FLEET-2: where there are more sessions than a table had rows at first, all end in time:
+    those here are those let in within one length."""
+    fleet = fleet_world.fleet(
+        sessions=3000, pairs=700, kind="constant", mean_s=4, longest_s=60, duration_s=6
+    )
+    seen = list[tuple[int, int]]()
+    simulate(fleet, lambda done: seen.append((len(done.admitted), int(done.sessions.sum()))))
+    for number in range(25, len(seen)):
+        here = seen[number][1]
+        assert here == sum(count for count, _ in seen[number - 24 : number + 1]) > 2048
+
+
+def test_who_is_over_leaves_before_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FLEET-2: who has left in a round is idle in it, and may come again."""
+    crowd = Arrivals(kind="users", sessions=9, users=10)
+    run = FleetRun(fleet := fleet_world.fleet(pairs=10, mean_s=1, arrivals=crowd))
+    take, present = run._arrivals.take, list[int]()
+
+    def asked(number: int, here: int) -> int:
+        present.append(here)
+        return take(number, here)
+
+    monkeypatch.setattr(run._arrivals, "take", asked)
+    ended = 0
+    for before, done, _ in rounds(run, fleet):
+        assert present[-1] == sum(before) - done.ended
+        ended += done.ended
+    assert ended > 0
+
+
 def test_the_benchmark_has_the_target_of_the_clause() -> None:
     """WS-FLEET-14: of a fleet with a million sessions."""
     assert {b.name: b.target for b in BENCHMARKS}["fleet of a million sessions, units/s"] == 5e6
     assert read_fleet(fleet_benchmark.SCENARIO).arrivals.sessions == 1_000_000
+
+
+def test_the_benchmark_runs_twenty_rounds_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-FLEET-14, WS-BENCH-1: on one core, by its processor time, reading included."""
+    now, ran = [1.0], list[Fleet]()
+
+    def read(path: Path) -> Fleet:
+        now[0] += 2.0
+        return read_fleet(path)
+
+    def run(fleet: Fleet) -> SimpleNamespace:
+        now[0] += 3.0
+        ran.append(fleet)
+        return SimpleNamespace(session_units=50)
+
+    clocks = SimpleNamespace(process_time=lambda: now[0], perf_counter=lambda: 2 * now[0])
+    monkeypatch.setattr(fleet_benchmark, "time", clocks)
+    monkeypatch.setattr(fleet_benchmark, "read_fleet", read)
+    monkeypatch.setattr(fleet_benchmark, "simulate", run)
+    assert fleet_benchmark.fleet_rate() == 10
+    assert [(fleet.rounds, fleet.arrivals.sessions) for fleet in ran] == [(20, 1_000_000)]

@@ -9,7 +9,8 @@ import pytest
 from trace_world import MS, STAGES, T, session_trace
 
 from simulator import metrics
-from simulator.moments import moments
+from simulator.moments import Moments, moments
+from spec import clock
 from spec.trace_check import check_trace
 
 UNITS = 5
@@ -20,6 +21,10 @@ TOTAL = S["up"] + MODEL + S["down"]
 
 def ms(*values: float | Fraction) -> tuple[Fraction, ...]:
     return tuple(Fraction(value) * MS for value in values)
+
+
+def ns(*values: int) -> tuple[Fraction, ...]:
+    return tuple(map(Fraction, values))
 
 
 EXPECTED = {
@@ -78,6 +83,47 @@ def test_the_busier_process_sets_the_real_time_factor() -> None:
     assert metrics.real_time_factor(units) == (Fraction(100, T),)
 
 
+def test_waiting_is_part_of_a_latency() -> None:
+    """WS-METRICS-5, WS-METRICS-9: before the encoding, the solving and the decoding; but not what
+    comes after the decoding."""
+    unit = Moments(session="s", unit=0, arrived=10, encode=(14, 20), update=(20, 30), appended=31,
+                   solve=(35, 50), decode=(60, 70), emitted=75)  # fmt: skip
+    assert metrics.model_latency([unit]) == ns(60)
+    assert metrics.chunk_latency([unit]) == ns(39)
+
+
+def test_a_response_that_nobody_hears_has_no_latency() -> None:
+    """WS-METRICS-4: what left is not heard yet."""
+    assert metrics.response_latency([Moments(session="s", unit=0, captured=0, emitted=5)]) == ()
+
+
+# The first unit is given up before its language pass, the third after it.
+GAPS = (
+    Moments(session="s", unit=0, captured=0, arrived=10, encode=(10, 20), given_up=True),
+    Moments(session="s", unit=1, captured=100, arrived=110, encode=(110, 120), update=(120, 130),
+            appended=131, solve=(131, 150), performer_commit=(150, 350), decode=(160, 170),
+            emitted=170, heard=180),
+    Moments(session="s", unit=2, captured=200, arrived=210, encode=(210, 220), update=(220, 230),
+            given_up=True),
+    Moments(session="s", unit=3, captured=300, arrived=310, encode=(310, 320), update=(320, 330),
+            appended=331, solve=(350, 370), decode=(370, 380), emitted=381, heard=390),
+)  # fmt: skip
+
+
+def test_units_without_a_response_leave_gaps() -> None:
+    """WS-METRICS-6, WS-METRICS-7, WS-METRICS-8, WS-METRICS-9: what is first, what is next, and
+    what there is of it, is by what was emitted."""
+    assert metrics.first_packet(GAPS) == ns(160)
+    assert metrics.first_token(GAPS) == ()
+    assert metrics.time_to_first_byte(GAPS) == ns(180)
+    assert metrics.real_time_factor(GAPS) == (Fraction(19 + 200 + 20, 2 * clock.UNIT_NS),)
+    assert metrics.time_between_chunks(GAPS) == ns(211)
+    assert metrics.next_frame_time(GAPS) == (Fraction(211, 4),)
+    assert metrics.frames_per_second(GAPS) == (Fraction(4 * metrics.SECOND_NS, 211),)
+    assert metrics.first_frame_delay(GAPS) == ns(39)
+    assert metrics.chunk_latency(GAPS) == ns(39, 49)
+
+
 def test_a_trace_without_a_client_has_no_response_latency() -> None:
     """WS-METRICS-3, WS-METRICS-4: no value rather than a guess; arrival is the encoding's start."""
     trace = [e for e in session_trace(3) if e.process != "client"]
@@ -106,10 +152,24 @@ def test_a_response_that_is_late_keeps_the_old_one_playing() -> None:
     assert metrics.interruption_latency(moments(trace)) == ms(*waits)
 
 
+def test_every_response_before_is_played_out() -> None:
+    """WS-METRICS-11: also one that answers a unit of which nobody says when it was captured."""
+    units = [
+        Moments(session="s", unit=0, heard=1000 * MS),
+        Moments(session="s", unit=1, captured=900 * MS, heard=1010 * MS),
+    ]
+    assert metrics.interruption_latency(units) == ms(1000 + T - (900 - T // 2))
+
+
 def test_sound_before_picture_is_a_delay() -> None:
     """WS-METRICS-10: media time, not wall time."""
     out = {"audio_end_ns": 160 * MS, "video_end_ns": 120 * MS}
     assert metrics.audio_to_visual_delay(moments(session_trace(1, emission=out))) == ms(40)
+    ahead = {"audio_end_ns": 120 * MS, "video_end_ns": 160 * MS}
+    assert metrics.audio_to_visual_delay(moments(session_trace(1, emission=ahead))) == ms(-40)
+    for name in out:
+        half = moments(session_trace(2, emission={name: 160 * MS}))
+        assert metrics.audio_to_visual_delay(half) == ms(0, 0)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (1, 1), (50, 5), (51, 6), (100, 10)])

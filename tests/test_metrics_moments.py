@@ -46,6 +46,48 @@ def test_acknowledgements_are_not_mistaken_for_the_message() -> None:
     assert moments(sorted_trace([*trace, ack, heard, sent])) == moments(trace)
 
 
+def test_a_message_sent_again_counts_at_its_first_sending() -> None:
+    """WS-METRICS-3: slices and latents."""
+    trace = session_trace(2)
+    again = [
+        attrs.evolve(e, id=f"{e.process}:{90 + n}", t_ns=e.t_ns + 70 * MS)
+        for n, e in enumerate(trace)
+        if e.kind is Kind.SEND and e.process != "client"
+    ]
+    assert len(again) == 4
+    assert moments(sorted_trace([*trace, *again])) == moments(trace)
+
+
+def test_a_unit_that_waits_has_arrived() -> None:
+    """WS-METRICS-3: when the thinker has received it, however late it begins to encode."""
+    trace = session_trace(1)
+    late = [attrs.evolve(e, t_ns=e.t_ns + MS) if e.kind is Kind.OBSERVE else e for e in trace]
+    before, after = moments(trace)[0], moments(sorted_trace(late))[0]
+    assert after.arrived == before.arrived
+    assert after.encode is not None
+    assert after.encode[0] == (before.arrived or 0) + MS
+
+
+def test_a_client_that_emits_hears_at_once() -> None:
+    """WS-METRICS-3: also where nothing says what it captured."""
+    emit = next(e for e in session_trace(1) if e.kind is Kind.EMIT)
+    (unit,) = moments([attrs.evolve(emit, id="client:0", process="client", dur_ns=2)])
+    assert (unit.captured, unit.emitted, unit.heard) == (None, emit.t_ns + 2, emit.t_ns + 2)
+
+
+def test_each_process_has_its_own_commit() -> None:
+    """WS-METRICS-3: whichever of the two comes first."""
+    trace = session_trace(1)
+    commit = next(e for e in trace if e.kind is Kind.COMMIT)
+    for shift in (-20 * MS, 20 * MS):
+        other = attrs.evolve(
+            commit, id="performer:90", process="performer", t_ns=commit.t_ns + shift
+        )
+        (unit,) = moments(sorted_trace([*trace, other]))
+        assert unit.performer_commit == (other.t_ns, other.end_ns)
+        assert unit.thinker_commit == (commit.t_ns, commit.end_ns)
+
+
 def test_sessions_are_kept_apart() -> None:
     """WS-METRICS-3: by session, then by unit."""
     other = [attrs.evolve(e, session="t") for e in session_trace(1)]

@@ -11,45 +11,45 @@ from spec.systems import METRICS as NAMES
 from spec.systems import systems
 
 # Typed from the tables a second time, a line a row: references, then every number in ms, fps or as
-# it is.
+# it is, then what each number is of (a latency if it says nothing else).
 TABLES = {
     1: """
-        Doubao Realtime Voice | 4 36 | 1000 700
-        Seeduplex | 5 | -250 -300
-        GPT-4o / Realtime API | 18 20 26 | 232/320 500 800
-        Hume EVI 3 | 18 | 900-1400 300
-        Gemini Live API | 18 | 1200-3600
-        Sesame web app | 18 | 800-1200
-        Moshi | 12 | 160 200
-        Qwen3-Omni | 29 | 234/547
-        Qwen3.5-Omni | 30 | 235/426 435/651
-        MiniCPM-o 4.5 | 27 | 580 0.20-0.27
-        Wan-Streamer | | 550 200 25
+        Doubao Realtime Voice | 4 36 | 1000 700 | response model
+        Seeduplex | 5 | -250 -300 | endpoint interruption
+        GPT-4o / Realtime API | 18 20 26 | 232/320 500 800 | model time-to-first-byte response
+        Hume EVI 3 | 18 | 900-1400 300 | response model
+        Gemini Live API | 18 | 1200-3600 | response
+        Sesame web app | 18 | 800-1200 | response
+        Moshi | 12 | 160 200 | model model
+        Qwen3-Omni | 29 | 234/547 | first-packet
+        Qwen3.5-Omni | 30 | 235/426 435/651 | first-packet first-packet
+        MiniCPM-o 4.5 | 27 | 580 0.20-0.27 | first-token real-time-factor
+        Wan-Streamer | | 550 200 25 | response model frames-per-second
     """,
     2: """
-        Body of Her | 1 | 42 24
-        MIDAS | 8 |
-        U-Mind | 13 |
-        X-Streamer | 40 | 25
-        LPM 1.0 | 47 |
-        MAViD | 28 |
-        M.I.O | 6 |
-        VASA-1 | 41 | 40 170
-        TalkingMachines | 25 | ?
-        StreamAvatar | 34 | 330-390 1200
-        Avatar Forcing (Ki et al.) | 19 | 500 6.8
-        AvatarForcing (Cui et al.) | 11 | 34 510
-        LiveTalk | 10 | 24.82 330
-        Hallo-Live | 21 | 20.38 940
-        OmniForcing | 32 | 700 25
-        Wan-Streamer | | 25 550 200
+        Body of Her | 1 | 42 24 | next-frame-time frames-per-second
+        MIDAS | 8 | |
+        U-Mind | 13 | |
+        X-Streamer | 40 | 25 | frames-per-second
+        LPM 1.0 | 47 | |
+        MAViD | 28 | |
+        M.I.O | 6 | |
+        VASA-1 | 41 | 40 170 | frames-per-second first-frame-delay
+        TalkingMachines | 25 | ? | time-between-chunks
+        StreamAvatar | 34 | 330-390 1200 | first-frame-delay chunk
+        Avatar Forcing (Ki et al.) | 19 | 500 6.8 | reaction speedup
+        AvatarForcing (Cui et al.) | 11 | 34 510 | next-frame-time audio-to-visual-delay
+        LiveTalk | 10 | 24.82 330 | frames-per-second first-frame-delay
+        Hallo-Live | 21 | 20.38 940 | frames-per-second first-chunk
+        OmniForcing | 32 | 700 25 | first-chunk frames-per-second
+        Wan-Streamer | | 25 550 200 | frames-per-second response model
     """,
 }
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_and_every_number(table: int) -> None:
-    """WS-METRICS-1: names, order, references and numbers."""
+    """WS-METRICS-1: names, order, references, numbers, and what they are of."""
     rows = []
     for system in systems():
         if system.table != table:
@@ -59,9 +59,22 @@ def test_every_row_and_every_number(table: int) -> None:
             join = "/" if m.pair else "-"
             both = str(m.low) if m.low == m.high else f"{m.low}{join}{m.high}"
             numbers.append("?" if m.low is None else both)
-        rows.append((system.name, " ".join(map(str, system.sources)), " ".join(numbers)))
+        of = " ".join(m.metric.removesuffix("-latency") for m in system.measures)
+        rows.append((system.name, " ".join(map(str, system.sources)), " ".join(numbers), of))
     lines = [line for line in TABLES[table].splitlines() if line.strip()]
     assert rows == [tuple(part.strip() for part in line.split("|")) for line in lines]
+
+
+def test_the_network_is_in_a_number_where_the_tables_say_so() -> None:
+    """WS-METRICS-1: where a number begins and ends; and each metric has one unit."""
+    measures = [(s.name, m) for s in systems() for m in s.measures]
+    assert {(name, m.metric) for name, m in measures if "network" in m.boundary} == {
+        ("Doubao Realtime Voice", "response-latency"), ("Hume EVI 3", "response-latency"),
+        ("GPT-4o / Realtime API", "time-to-first-byte"), ("Gemini Live API", "response-latency"),
+        ("Sesame web app", "response-latency"), ("Wan-Streamer", "response-latency"),
+    }  # fmt: skip
+    units = {"frames-per-second": "fps", "real-time-factor": "ratio", "speedup": "ratio"}
+    assert all(m.unit == units.get(m.metric, "ms") for _, m in measures)
 
 
 def test_bounds_are_as_the_tables_say() -> None:

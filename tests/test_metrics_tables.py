@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from trace_world import STAGES, session_trace
+from trace_world import MS, STAGES, session_trace
 
-from simulator.moments import moments
-from simulator.tables import NO_NUMBER, NOT_TRACED, Line, lines
+from simulator.moments import Moments, moments
+from simulator.tables import NO_NUMBER, NOT_TRACED, Line, figure, lines
 from spec.systems import systems
 from wanstreamer.simulate_tables import show_tables
 
@@ -46,6 +46,15 @@ def test_each_figure_is_at_its_own_boundary() -> None:
     assert by_row["GPT-4o / Realtime API", "time-to-first-byte"] == "550 ms"
     assert by_row["MIDAS", ""] == f"not comparable: {NO_NUMBER}"
     assert by_row["Seeduplex", "endpoint-latency"].startswith("not comparable: a difference")
+
+
+def test_our_figure_is_the_median() -> None:
+    """WS-METRICS-2: neither the mean nor a tail, and a value that occurred."""
+    units = [
+        Moments(session="s", unit=k, captured=0, heard=ms * MS)
+        for k, ms in enumerate((900, 100, 200, 500, 300))
+    ]
+    assert figure("response-latency", "ms", units) == "300 ms"
 
 
 def test_what_the_trace_does_not_say_is_not_compared() -> None:

@@ -12,7 +12,7 @@ from simulation_scenarios import MS
 from test_world_timing import PLAIN
 
 from simulator.faults import Fault, FaultKind
-from simulator.policies import ALL, BACKLOG, FULL, POLICIES, policy_named
+from simulator.policies import ALL, FULL, POLICIES, policy_named
 from simulator.scenario import Scenario, Slo
 from simulator.stage_models import Constant
 from simulator.world.run import Setup, WorldReport, run_world
@@ -20,6 +20,7 @@ from simulator.world.session import SessionReport
 from simulator.world.trace import Recorder
 from spec import clock
 from spec.errors import ConfigError
+from spec.presets import preset_named
 from spec.trace import Kind, TraceEvent
 from spec.trace_check import check_trace
 from spec.trace_reading import read_trace
@@ -59,7 +60,7 @@ def test_a_policy_waits_for_its_backlog(name: str, backlog: int, steps: int) -> 
     assert 0 <= policy.skips(backlog) <= backlog
     assert 0 <= effort.solve_ppm <= ALL
     assert 0 <= effort.steps_lost <= steps
-    if backlog <= BACKLOG or name == "none":
+    if backlog <= 2 or name == "none":
         assert policy.skips(backlog) == 0
         assert effort is FULL
 
@@ -67,7 +68,7 @@ def test_a_policy_waits_for_its_backlog(name: str, backlog: int, steps: int) -> 
 @given(st.integers(0, 100), st.integers(1, 50))
 def test_the_numbers_of_each_policy(backlog: int, steps: int) -> None:
     """WS-FAULTS-10"""
-    too_many = max(0, backlog - BACKLOG)
+    too_many = max(0, backlog - 2)
     assert POLICIES["drop-to-live"].skips(backlog) == (backlog if too_many else 0)
     assert POLICIES["skip"].skips(backlog) == min(1, too_many)
     fewer = POLICIES["fewer-steps"].effort(backlog, steps)
@@ -77,7 +78,7 @@ def test_the_numbers_of_each_policy(backlog: int, steps: int) -> None:
     assert (repeated.repeated, repeated.solve_ppm == 0) == (too_many > 0, too_many > 0)
     audio = POLICIES["audio-only"].effort(backlog, steps)
     assert audio.video == (too_many == 0)
-    assert audio.solve_ppm == (ALL // 5 if too_many else ALL)
+    assert audio.solve_ppm == audio.decode_ppm == (ALL // 5 if too_many else ALL)
 
 
 def test_no_such_policy() -> None:
@@ -90,7 +91,7 @@ def test_no_such_policy() -> None:
 def test_it_helps_and_says_what_it_cost(name: str) -> None:
     """WS-FAULTS-10: under overload the latency of `none` grows with the session, that of a policy
     does not; and only its own cost is reported."""
-    helped, _ = run_with(name)
+    helped, events = run_with(name)
     left, _ = run_with("none")
     mine, none = helped.sessions[0], left.sessions[0]
     assert attrs.astuple(none.cost) == (0, 0, 0)
@@ -101,7 +102,29 @@ def test_it_helps_and_says_what_it_cost(name: str) -> None:
     assert (cost.units_skipped > 0) == (name in ("skip", "drop-to-live"))
     assert (cost.steps_lost > 0) == (name in ("fewer-steps", "repeat-latents"))
     assert (cost.frames_repeated > 0) == (name != "fewer-steps")
-    assert cost.frames_repeated % clock.FRAMES_PER_UNIT == 0
+    # A unit that is left out, and one without new latents or video, costs its frames.
+    repeated = sum(e.kind is Kind.SOLVE and e.dur_ns == 0 for e in events)
+    silent = sum(e.kind is Kind.EMIT and e.detail["video"] is False for e in events)
+    less = cost.units_skipped + repeated + silent
+    assert cost.frames_repeated == less * clock.FRAMES_PER_UNIT
+    if name == "repeat-latents":
+        assert cost.steps_lost == repeated * preset_named(OVERLOADED.preset).solver_steps
+
+
+@pytest.mark.parametrize("name", ["audio-only", "fewer-steps", "repeat-latents"])
+def test_it_acts_where_more_than_two_units_wait(name: str) -> None:
+    """WS-FAULTS-10: behind the one that is about to be encoded, as the trace shows it."""
+    _, events = run_with(name)
+    received = {e.id: e.t_ns for e in events if e.kind is Kind.RECEIVE and e.process == "thinker"}
+    arrivals = [
+        e.t_ns for e in events if e.id in received and e.cause and e.cause[0].startswith("client")
+    ]
+    acted = {e.unit: e.dur_ns < 200 * MS for e in events if e.kind is Kind.SOLVE}
+    assert set(acted.values()) == {True, False}
+    for e in events:
+        if e.kind is Kind.OBSERVE:
+            waiting = sum(received[e.cause[0]] < at <= e.t_ns for at in arrivals)
+            assert acted[e.unit] == (waiting > 2), (e.unit, waiting)
 
 
 @pytest.mark.parametrize("name", SHEDDING)
@@ -142,8 +165,8 @@ def test_drop_to_live_bounds_the_backlog() -> None:
         ]
         return max(waits)
 
-    assert most_waiting("drop-to-live") <= BACKLOG
-    assert most_waiting("none") > 3 * BACKLOG
+    assert most_waiting("drop-to-live") <= 2
+    assert most_waiting("none") > 6
 
 
 def test_audio_only_never_delays_audio() -> None:

@@ -124,6 +124,7 @@ def test_separate_streams_would_carry_it() -> None:
     [
         ((170, 0, 0, 0, 0), "overlapped", "encoder"),
         ((0, 170, 5, 0, 0), "overlapped", "updater"),
+        ((0, 100, 5, 0, 0, 80), "overlapped", "updater"),
         ((0, 0, 5, 170, 0), "overlapped", "performer"),
         ((0, 0, 0, 0, 170), "sequential", "decoder"),
         ((0, 100, 5, 100, 0), "sequential", "loop"),
@@ -133,8 +134,19 @@ def test_what_binds_on_separate_streams(
     stages: tuple[int, ...], schedule: Schedule, name: str
 ) -> None:
     """WS-SIMULATION-6: each term of the closed form can bind, and then it is the cycle."""
-    names = ("encode", "update", "comm", "solve", "decode")
-    times = StageTimes(**{n: t * MS for n, t in zip(names, stages, strict=True)})
+    names = ("encode", "update", "comm", "solve", "decode", "commit")
+    times = StageTimes(**{n: t * MS for n, t in zip(names, (*stages, 0), strict=False)})
     scenario = constant(times, schedule, "eager", "separate-streams", 200)
     assert prediction.binding(scenario) == name
     assert cycle_ns(run_maxplus(scenario)) == prediction.predicted_cycle_ns(scenario)
+
+
+@pytest.mark.parametrize("comm_ns", [MS, 20 * MS])
+def test_either_way_of_the_link_may_be_the_longer_one(comm_ns: int) -> None:
+    """WS-SIMULATION-6: c is what the performer waits for as it sends, 20 ms, whatever a slice
+    takes."""
+    stages = StageTimes(encode=10 * MS, update=10 * MS, comm=comm_ns, solve=150 * MS, decode=MS)
+    scenario = constant(stages, "overlapped", "eager", "separate-streams", 200)
+    longer = attrs.evolve(scenario.stages, back=Constant(ns=20 * MS))
+    scenario = attrs.evolve(scenario, stages=longer)
+    assert cycle_ns(run_events(scenario)) == prediction.predicted_cycle_ns(scenario) == 170 * MS

@@ -130,6 +130,14 @@ def test_another_schedule_gives_other_times_of_device_and_link() -> None:
     assert sequential.stages.update.typical_ns > overlapped.stages.update.typical_ns
 
 
+def test_a_unit_of_one_millisecond_is_one() -> None:
+    """WS-SIMULATION-3: only less is taken for a mistake."""
+    least = "[stages]\nencode_ns = 999_999\nupdate_ms = 0\ncomm_ms = 0\nsolve_ms = 0\n"
+    assert scenario_of(least + "decode_ns = 1\n", "x").stages.encode == Constant(ns=MS - 1)
+    with pytest.raises(ConfigError, match="times are in ms, not in s"):
+        scenario_of(least + "decode_ns = 0\n", "x")
+
+
 def test_shipped_scenarios_are_found_by_name(tmp_path: Path) -> None:
     """WS-SIMULATION-3: and a path is a path."""
     assert {"paper", "condition-not-enough"} <= set(shipped())
@@ -171,6 +179,9 @@ WRONG = {
     "sigma": (STAGES + "commit = {median_ms = 2, sigma = 1.5}\n", "0 to 1"),
     "no stage": ("[stages]\nencode_ms = 1\n", "stages update: got 'no time'"),
     "seconds for ms": (STAGES.replace("_ms = ", "_ms = 0.00"), "times are in ms, not in s"),
+    "seconds for ms beside a true sending": (
+        STAGES.replace("_ms = ", "_ms = 0.00") + "back_ms = 5\n", "times are in ms, not in s",
+    ),
     "schedule": ('schedule = "both"' + STAGES, "schedule: got 'both'"),
     "handover": ("handover = 3" + STAGES, "handover: got 3"),
     "thinker": ('thinker = "two"' + STAGES, "one-stream, separate-streams"),
@@ -183,8 +194,15 @@ WRONG = {
     "commit when sequential": (
         'schedule = "sequential"' + STAGES + "commit_ms = 1\n", "part of update",
     ),
+    "commit when sequential, typically none": (
+        'schedule = "sequential"' + STAGES + "commit = {uniform_ns = [0, 1]}\n", "part of update",
+    ),
     "link and comm": (
         STAGES + "[link]\nlatency_us = 1\ngigabytes_per_second = 1\n", "either a time or a",
+    ),
+    "link and back": (
+        STAGES.replace("comm_ms", "back_ms")
+        + "[link]\nlatency_us = 1\ngigabytes_per_second = 1\n", "stages.back: got 'a time'",
     ),
     "half a link": (STAGES + "[link]\nlatency_us = 1\n", "gigabytes_per_second"),
     "no bandwidth": (

@@ -170,6 +170,8 @@ def test_a_message_takes_latency_and_its_bytes(
     times = link.model(size).times_ns(KEY, 0, 50)
     assert ((least <= times) & (times <= least + jitter)).all()
     assert jitter > 0 or (times == least).all()
+    # Every amount of jitter is as likely as any other, the most included.
+    assert (times == least + Uniform(low_ns=0, high_ns=jitter).times_ns(KEY, 0, 50)).all()
 
 
 def test_the_network_keeps_order() -> None:

@@ -103,5 +103,20 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert "model side" in out
     assert "frames a second" in out
-    assert status_of([*arguments, "--stream", "--tables"]) == 2
-    assert "--tables with --stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--tables", ""), ("--curves", "."), ("--gantt", "a.svg"), ("--perfetto", "a.perfetto")],
+)
+def test_what_needs_all_units_is_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WS-SIMULATION-13: in one line, before anything is run or written."""
+    named = [option, *([str(tmp_path / value)] if value else [])]
+    assert status_of(["simulate", "--units", "5", "--stream", *named]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"{option} with --stream" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

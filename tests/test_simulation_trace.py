@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from simulation_scenarios import scenarios
 
 from simulator.faults import FaultError, FaultKind, parse_faults
+from simulator.link import Network
 from simulator.run import Run, rates_of, run
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, StageModels
 from simulator.scenario_reading import read_scenario, scenario_of
+from simulator.stage_models import Uniform
 from simulator.timing import run_events
 from spec.trace import Kind
 from spec.trace_check import check_trace
@@ -52,6 +54,21 @@ def test_a_calm_run_is_clean_and_takes_the_times_of_the_timing_model(scenario: S
     assert sorted(decodes) == sorted(
         (f"s{s}", k, int(starts[k, s])) for s in range(starts.shape[1]) for k in range(len(starts))
     )
+
+
+def test_times_of_late_units_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-SIMULATION-9, WS-SIMULATION-5: where the times of a session are drawn block by block, too,
+    stages and arrivals."""
+    monkeypatch.setattr("simulator.world.times.BLOCK", 8)
+    drawn = Uniform(low_ns=0, high_ns=30_000_000)
+    stages = StageModels(
+        encode=drawn, update=drawn, comm=drawn, solve=drawn, back=drawn, decode=drawn, commit=drawn
+    )
+    network = Network(up=Uniform(low_ns=0, high_ns=400_000_000))
+    scenario = Scenario(name="late", stages=stages, network=network, units=40, sessions=2)
+    result, _ = traced(scenario)
+    assert result.timeline is not None
+    assert result.timeline.same_as(run_events(scenario))
 
 
 @pytest.mark.parametrize("name", ["paper", "condition-not-enough", "qwen3-8b-h100"])

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from samples import SMALL, identical, model_of, noises_of, stream, users_of
 
@@ -23,6 +23,7 @@ MS = 1_000_000
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 10**15), min_size=1, max_size=20, unique=True))
+@example([6, 5, 7])
 def test_sleeping_takes_virtual_time_only(delays: list[int]) -> None:
     """WS-SIMULATION-12: weeks in a moment, to the nanosecond; first due, first woken."""
     woken: list[tuple[int, int]] = []
@@ -81,11 +82,12 @@ def test_waiting_for_nothing_is_a_deadlock() -> None:
         run_virtual(main())
 
 
-def test_seconds_are_refused() -> None:
-    """WS-SIMULATION-12: a float would be seconds."""
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_seconds_are_refused(seconds: float) -> None:
+    """WS-SIMULATION-12: a float would be seconds, also a whole one."""
 
     async def main() -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(seconds)
 
     with pytest.raises(TypeError, match="whole nanoseconds"):
         run_virtual(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 
 import attrs
@@ -14,14 +15,19 @@ from simulation_scenarios import chooses, scenarios
 from simulator.critical_path import PASSES, PathFinder, sensitivities, shorter
 from simulator.durations import draw
 from simulator.maxplus import run_maxplus
-from simulator.scenario import STAGES, Scenario, StageModels, ThinkerMode
+from simulator.run import run
+from simulator.scenario import STAGES, Scenario, Slo, StageModels, ThinkerMode
 from simulator.scenario_reading import read_scenario
 from simulator.stage_models import Constant
-from simulator.summary import percentile_ns
+from simulator.streamed import run_streamed
+from simulator.summary import percentile_ns, summary
 from simulator.timing import run_events
 from simulator.waterfall import PARTS, waterfall
+from simulator.world.run import Setup, run_world
 from spec import clock, latency
 from spec.latency import Handover
+from spec.trace import Kind
+from spec.trace_reading import read_trace
 
 MS = 1_000_000
 
@@ -29,7 +35,8 @@ MS = 1_000_000
 @settings(max_examples=150, deadline=None)
 @given(scenarios())
 def test_the_parts_add_up_to_the_total(scenario: Scenario) -> None:
-    """WS-SIMULATION-8: every unit, to the nanosecond, and no part is negative."""
+    """WS-SIMULATION-8, WS-SIMULATION-4: every unit, to the nanosecond, and no part is negative;
+    the network keeps order on the way back too."""
     times = draw(scenario)
     timeline = run_events(scenario, times)
     parts = waterfall(scenario, timeline)
@@ -69,6 +76,34 @@ def test_what_the_papers_sum_leaves_out(change: dict[str, str]) -> None:
     assert (parts.model_side[2:-1] == 231 * MS).all()
     waited = parts.boundary if "handover" in change else parts.queueing
     assert (waited[2:-1] == 29 * MS).all()
+
+
+def test_a_unit_on_its_deadline_is_not_late() -> None:
+    """WS-SIMULATION-8: above the deadline, 320 ms unless another is stated; by all who count."""
+    assert Slo().deadline_ns == 320 * MS
+    paper = attrs.evolve(read_scenario("paper"), units=4)
+    for deadline_ns, misses in ((202 * MS, 0), (202 * MS - 1, 4)):
+        scenario = attrs.evolve(paper, slo=Slo(deadline_ns=deadline_ns))
+        assert summary(run(scenario, io.StringIO(), {})).deadline_misses == misses
+        assert run_streamed(scenario, io.StringIO(), {}).deadline_misses == misses
+        assert run_world(Setup(scenario=scenario)).sessions[0].misses == misses
+
+
+@pytest.mark.parametrize("policy", ["skip", "drop-to-live"])
+def test_latencies_under_a_policy_are_those_of_the_trace(policy: str) -> None:
+    """WS-SIMULATION-10: from the user unit that became this one, whatever was left out before."""
+    scenario = attrs.evolve(read_scenario("condition-not-enough"), units=80, policy=policy)
+    stream = io.StringIO()
+    result = run(scenario, stream, {})
+    stream.seek(0)
+    events = list(read_trace(stream))
+    by_id = {event.id: event for event in events}
+    received = {e.unit: by_id[e.cause[0]] for e in events if e.kind is Kind.OBSERVE}
+    emitted = {e.unit: e.t_ns for e in events if e.kind is Kind.EMIT}
+    heard = [e for e in events if (e.process, e.kind) == ("client", Kind.RECEIVE)]
+    assert result.model_side.tolist() == [emitted[e.unit] - received[e.unit].t_ns for e in heard]
+    assert result.total.tolist() == [e.t_ns - by_id[received[e.unit].cause[0]].t_ns for e in heard]
+    assert result.cost.units_skipped > 3
 
 
 def test_a_commit_on_the_way_is_named() -> None:
@@ -138,6 +173,9 @@ def test_what_a_millisecond_is_worth() -> None:
     for stage in ("encode", "update", "comm", "solve", "back", "decode"):
         assert (found[stage].latency_ns, found[stage].cycle_ns) == (MS, 0)
     assert "commit" not in found
+    # More than a stage takes cannot be taken off it.
+    found = {s.stage: s for s in sensitivities(paper, run_events(paper), 25 * MS)}
+    assert (found["encode"].latency_ns, found["solve"].latency_ns) == (20 * MS, 25 * MS)
     bound = read_scenario("condition-not-enough")
     found = {s.stage: s for s in sensitivities(bound, run_events(bound))}
     assert found["encode"].cycle_ns == found["decode"].cycle_ns == MS
@@ -152,6 +190,18 @@ def test_percentiles_are_values_that_occurred(values: list[int], percent: int) -
     assert result in values
     assert sum(v <= result for v in values) * 100 >= percent * len(values)
     assert sum(v < result for v in values) * 100 < percent * len(values)
+
+
+def test_which_percentiles_are_reported() -> None:
+    """WS-SIMULATION-10: the median and the 99th, of units that come ever later."""
+    result = run(attrs.evolve(read_scenario("condition-not-enough"), units=200), io.StringIO(), {})
+    numbers = summary(result)
+    for found, times in (
+        (numbers.model_side_ms, result.model_side), (numbers.total_ms, result.total)
+    ):  # fmt: skip
+        ranked = np.sort(times, axis=None) / MS
+        assert (found.p50, found.p99) == (ranked[99], ranked[197])
+        assert len(set(ranked[[99, 189, 197, 198]])) == 4
 
 
 def test_percentiles_of_many_values() -> None:

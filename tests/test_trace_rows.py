@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from spec.trace import MAX_LINE, MAX_NS, PROCESSES, Kind, TraceError, TraceEvent, write_trace
 from spec.trace_reading import read_trace
-from spec.trace_rows import Row, read_rows, row_of
+from spec.trace_rows import Details, Row, Sources, read_rows, row_of
 
 HEADER = '{"schema":"wanstreamer-trace","version":1}\n'
 EVENT: dict[str, Any] = {
@@ -158,6 +158,16 @@ def test_another_schema_is_refused(text: str) -> None:
     assert hostile(text).startswith("line 1")
 
 
+@pytest.mark.parametrize(("length", "read"), [(MAX_LINE, True), (MAX_LINE + 1, False)])
+def test_the_longest_line(length: int, read: bool) -> None:
+    """WS-TRACE-3: its line feed counts; wherever the blocks end."""
+    long = LINE.replace('"s"', '"' + "s" * (length - len(LINE) + 1) + '"')
+    assert len(long) == length
+    found = outcome(fast, HEADER + long)
+    assert found == outcome(strict, HEADER + long)
+    assert isinstance(found, list) is read
+
+
 class Endless:
     """A file of one line without an end, as a hostile gigabyte would be."""
 
@@ -186,6 +196,23 @@ class Dripping:
 
     def read(self, _size: int, /) -> str:
         return self.stream.read(self.size)
+
+
+def test_a_block_is_read_when_it_is_due() -> None:
+    """WS-TRACE-3: its rows are given before the next is read."""
+    stream = Dripping(HEADER + LINE * 20, 400)
+    next(read_rows(stream))
+    assert stream.stream.tell() == 400
+
+
+def test_what_is_remembered_of_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-TRACE-15: however many different ones come."""
+    monkeypatch.setattr("spec.trace_rows.KEPT_TEXTS", 10)
+    details, sources = Details(), Sources()
+    for n in range(50):
+        assert details[f'{{"n":{n}}}'] == {"n": n}
+        assert sources[f'wait","process":"link","session":"{n}'] == ("link", "wait", str(n))
+        assert max(len(details), len(sources)) <= 11
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -95,6 +96,24 @@ def test_each_event_is_written_at_once() -> None:
         assert stream.getvalue().count("\n") == count
 
 
+def test_a_whole_trace_is_written_as_it_is_made() -> None:
+    """WS-TRACE-3: each event before the next is made."""
+    stream = io.StringIO()
+
+    def made() -> Iterator[TraceEvent]:
+        for count in range(1, 5):
+            assert stream.getvalue().count("\n") == count
+            yield TraceEvent(**{**EVENT, "kind": Kind.WAIT, "cause": ()})
+
+    write_trace(stream, made())
+
+
+def test_the_kinds_by_name() -> None:
+    """WS-TRACE-2: as they stand in a line."""
+    named = "observe update send receive append solve commit decode emit wait export drop fault end"
+    assert [kind.value for kind in Kind] == named.split()
+
+
 def test_reading_is_lazy() -> None:
     """WS-TRACE-3: one line at a time, however long the trace."""
 
@@ -126,9 +145,10 @@ LINE = json.dumps(EVENT) + "\n"
     [
         {"id": "link"}, {"id": "link:"}, {"id": "link:-1"}, {"id": "link:03"}, {"id": "client:3"},
         {"id": "link:٣"}, {"id": "link:" + "9" * 30}, {"id": 3}, {"process": "server"},
-        {"kind": "sleep"}, {"unit": "0"}, {"unit": True}, {"t_ns": -1}, {"t_ns": 1.5},
-        {"t_ns": MAX_NS + 1}, {"dur_ns": -1}, {"dur_ns": None}, {"cause": "link:2"}, {"cause": [2]},
-        {"detail": []}, {"detail": {"x": 1.5}}, {"detail": {"x": {}}}, {"session": None},
+        {"kind": "sleep"}, {"kind": "WAIT"}, {"unit": "0"}, {"unit": True}, {"t_ns": -1},
+        {"t_ns": 1.5}, {"t_ns": MAX_NS + 1}, {"dur_ns": -1}, {"dur_ns": MAX_NS + 1},
+        {"dur_ns": None}, {"cause": "link:2"}, {"cause": [2]}, {"detail": []},
+        {"detail": {"x": 1.5}}, {"detail": {"x": {}}}, {"detail": {"x": []}}, {"session": None},
         {"extra": 1},
     ],
     ids=str,
@@ -186,6 +206,16 @@ def test_ids_are_ordered_as_numbers() -> None:
     assert list(merge_traces([ten], [nine])) == list(merge_traces([nine, ten])) == [nine, ten]
     with pytest.raises(TraceError, match="thinker:9 after thinker:10"):
         list(merge_traces([ten, nine]))
+
+
+def test_processes_stand_before_numbers() -> None:
+    """WS-TRACE-4: client:9 before thinker:2 at one instant."""
+    client, thinker = (
+        TraceEvent(**{**EVENT, "id": f"{p}:{n}", "process": p, "kind": Kind.WAIT, "cause": ()})
+        for p, n in (("client", 9), ("thinker", 2))
+    )
+    assert sorted_trace([thinker, client]) == [client, thinker]
+    assert list(merge_traces([thinker], [client])) == [client, thinker]
 
 
 def test_a_trace_out_of_order_is_refused() -> None:

@@ -160,6 +160,24 @@ def circle(trace: list[TraceEvent]) -> list[TraceEvent]:
     return sorted_trace([*trace, a, b])
 
 
+def beside(trace: list[TraceEvent]) -> list[TraceEvent]:
+    """Two exports of one process, of which the second begins before the first has ended."""
+    exports = [
+        attrs.evolve(LINK[0], id=f"link:{n}", kind=Kind.EXPORT, t_ns=(500 + n) * MS, dur_ns=2 * MS)
+        for n in (5, 6)
+    ]
+    return numbered([*trace, *exports])
+
+
+def again(trace: list[TraceEvent], kind: Kind, unit: int) -> list[TraceEvent]:
+    """An event once more, 50 ms later, without a cause and what it states."""
+    event = one(trace, kind, unit)
+    return numbered(
+        [*trace, attrs.evolve(event, id=f"{event.process}:90", t_ns=event.t_ns + 50 * MS,
+                              cause=(), detail={})]
+    )  # fmt: skip
+
+
 def named(trace: list[TraceEvent]) -> list[TraceEvent]:
     """Both sessions solve on one GPU at the same time."""
     return [
@@ -206,6 +224,12 @@ BROKEN: dict[str, Change] = {
     "WS-TRACE-5 a cause that comes later": lambda t: changed(
         t, Kind.SEND, 1, cause=(one(t, Kind.EMIT, 1).id,)
     ),
+    "WS-TRACE-5 a second cause that does not exist": lambda t: changed(
+        t, Kind.SEND, 1, cause=(one(t, Kind.UPDATE, 1).id, "thinker:999")
+    ),
+    "WS-TRACE-5 a cause that ends within its effect": lambda t: changed(
+        changed(t, Kind.WAIT, 1, dur_ns=31 * MS), Kind.DECODE, 1, cause=("link:0",)
+    ),
     "WS-TRACE-5 a cause of itself": lambda t: changed(
         t, Kind.EMIT, 1, cause=(one(t, Kind.EMIT, 1).id,)
     ),
@@ -222,6 +246,9 @@ BROKEN: dict[str, Change] = {
         t, Kind.APPEND, 2, unit=3, detail=detail(0, 20, 25)
     ),
     "WS-TRACE-6 a hole": lambda t: changed(t, Kind.APPEND, 2, detail=detail(0, 21, 26)),
+    "WS-TRACE-6 a slice over the one before": lambda t: changed(
+        t, Kind.APPEND, 2, detail=detail(0, 19, 25)
+    ),
     "WS-TRACE-6 an epoch that does not begin at 0": lambda t: changed(
         t, Kind.APPEND, 2, detail=detail(1, 20, 25)
     ),
@@ -233,13 +260,17 @@ BROKEN: dict[str, Change] = {
         t, Kind.APPEND, 2, detail=detail(0, 20, 19)
     ),
     "WS-TRACE-6 no lengths": lambda t: changed(t, Kind.APPEND, 2, detail={"epoch": 0}),
+    "WS-TRACE-6 an epoch that is no number": lambda t: stating(t, Kind.APPEND, 2, epoch=False),
     "WS-TRACE-7 two things at once": lambda t: changed(t, Kind.COMMIT, 1, t_ns=(320 + 101) * MS,
                                                        cause=()),
     "WS-TRACE-7 a short one inside a long one": lambda t: changed(
         changed(t, Kind.OBSERVE, 1, dur_ns=100 * MS), Kind.UPDATE, 1, cause=()
     ),
+    "WS-TRACE-7 an export beside another": beside,
     "WS-TRACE-7 two sessions on one named resource": named,
-    "WS-TRACE-9 decoded twice": lambda t: changed(t, Kind.DECODE, 2, unit=1),
+    "WS-TRACE-9 decoded twice": lambda t: again(t, Kind.DECODE, 2),
+    "WS-TRACE-9 decoded out of order": lambda t: changed(t, Kind.DECODE, 2, unit=1),
+    "WS-TRACE-9 emitted twice": lambda t: again(t, Kind.EMIT, 2),
     "WS-TRACE-9 emitted while it is decoded": lambda t: stating(
         changed(t, Kind.EMIT, 2, t_ns=(480 + 139) * MS, cause=()), Kind.EMIT, 2
     ),
@@ -267,6 +298,12 @@ BROKEN: dict[str, Change] = {
             detail={},
         )
     ),
+    "WS-TRACE-10 given up with a policy that is no text": lambda t: numbered(
+        stating(
+            given_up(without(without(t, Kind.DECODE, 1), Kind.EMIT, 1), 1, 330), Kind.DROP, 1,
+            policy=1,
+        )
+    ),
     "WS-TRACE-10 observed after the session was given up": lambda t: numbered(
         session_given_up(t, 330)
     ),
@@ -286,11 +323,17 @@ BROKEN: dict[str, Change] = {
         changed(t, Kind.EMIT, 2, t_ns=(480 + 150) * MS), Kind.EMIT, 2,
         deadline_ns=(480 + 150) * MS,
     ),
+    "WS-TRACE-12 a deadline brought forward": lambda t: stating(
+        t, Kind.EMIT, 2, deadline_ns=(320 + 140) * MS, gap_ns=160 * MS
+    ),
     "WS-TRACE-12 a gap that delays nothing": lambda t: stating(
         changed(t, Kind.EMIT, 1, t_ns=(320 + 150) * MS), Kind.EMIT, 1, gap_ns=10 * MS
     ),
     "WS-TRACE-12 half of an account": lambda t: stating(t, Kind.EMIT, 1, gap_ns=None),
     "WS-TRACE-13 sound goes back": lambda t: stating(t, Kind.EMIT, 2, audio_end_ns=310 * MS),
+    "WS-TRACE-13 sound alone goes back": lambda t: stating(
+        t, Kind.EMIT, 2, audio_end_ns=310 * MS, video_end_ns=None
+    ),
     "WS-TRACE-13 a picture goes back": lambda t: stating(t, Kind.EMIT, 2, video_end_ns=310 * MS),
     "WS-TRACE-13 a picture of the future": lambda t: stating(
         t, Kind.EMIT, 2, video_end_ns=481 * MS

@@ -66,17 +66,11 @@ def run_of(machines: Machines, start: World) -> list[World]:
     return worlds
 
 
-def at_work_at_once(machines: Machines, w: World) -> World:
-    """Drivers that finish their work at once: fewer orders to look at."""
-    while w.work:
-        w = net.work(machines, w, 0)
-    return w
-
-
 def every_order(
     machines: Machines, starts: list[World], kinds: tuple[str, ...] = (), faults: int = 0
 ) -> int:
-    """Every order of every message from each start, with up to ``faults`` faults anywhere.
+    """Every order of every message, and of what drivers are busy with, from each start, with up to
+    ``faults`` faults anywhere (WS-FAULTS-9).
 
     From each world that can be reached, the end of the session must be reachable without a fault.
     Returns the number of worlds.
@@ -97,15 +91,15 @@ def every_order(
         return known
 
     for start in starts:
-        number_of((at_work_at_once(machines, start), faults))
+        number_of((start, faults))
     while todo:
         w, left = todo.pop()
         here = index[w, left]
         for after in net.fair_moves(machines, w):
-            before[number_of((at_work_at_once(machines, after), left))].append(here)
+            before[number_of((after, left))].append(here)
         if left and not w.done:
             for after in faulty_moves(machines, w, kinds):
-                number_of((at_work_at_once(machines, after), left - 1))
+                number_of((after, left - 1))
 
     # Backwards from the ends, along moves without a fault.
     live = set(ends)
