@@ -42,8 +42,11 @@ Field = Literal["audio", "video", "text", "agent_text", "noise_audio", "noise_vi
 
 Signal = Literal["drawn", "zero", "constant", "loud", "lowest", "square", "whisper", "huge", "held"]
 """What fills an array: uniform numbers, nothing, one value, or numbers at full scale. Sound and
-pictures may also be -1 everywhere (a black frame), nothing but -1 and 1, or at most 2^-14, or
+pictures may also be -1 everywhere (a black frame), nothing but -1 and 1, or at most `WHISPER`, or
 the first frame may be held; noise may be many times what it is drawn from."""
+
+WHISPER: Final = 2.0**-16
+"""Half of the last bit of 16-bit samples: less than a device records, and no silence."""
 
 LEVEL: Final = {"zero": 0.0, "constant": 0.25, "lowest": -1.0}
 LOUDER: Final = {"loud": 3.0, "huge": 16.0}
@@ -115,7 +118,7 @@ def unit_of(request: OpenRequest, k: int, content: Content) -> UnitInput:
             return cast(np.repeat(gain * drawn[:1], len(drawn), axis=0))
         if signal == "square":
             return cast(np.sign(drawn))
-        return cast(drawn * {"loud": 1.0, "whisper": 2.0**-14}.get(signal, gain))
+        return cast(drawn * {"loud": 1.0, "whisper": WHISPER}.get(signal, gain))
 
     def noise(name: str, shape: shapes.Shape) -> Array:
         if content.noise in LEVEL:

@@ -48,14 +48,23 @@ def stacked(recording: Recording, tensor: str) -> Array | None:
 
 
 def close(
-    actual: Recording, truth: Recording, naive: Sequence[Recording], dtype: DType, tensor: str
+    actual: Recording,
+    truth: Recording,
+    naive: Sequence[Recording],
+    dtype: DType,
+    tensor: str,
+    wider: float = 1.0,
 ) -> str | None:
-    """Class C over all units of a recording: ``[unit, ...]`` is the index that is reported."""
+    """Class C over all units of a recording: ``[unit, ...]`` is the index that is reported.
+
+    Args:
+        wider: times the budget, where the session was drawn at random (WS-CONFORMANCE-9).
+    """
     a, t = stacked(actual, tensor), stacked(truth, tensor)
     if a is None or t is None:
         return None
     forms = [n for n in (stacked(r, tensor) for r in naive) if n is not None]
-    allowed = budget(t, forms, dtype)
+    allowed = budget(t, forms, dtype).wider(wider)
     if len(actual) >= DRIFT_UNITS:
         errors = [float(np.max(np.abs(x - y), initial=0.0)) for x, y in zip(a, t, strict=True)]
         note_drift(tensor, errors, [allowed.max] * len(errors))

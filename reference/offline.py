@@ -18,6 +18,7 @@ from reference.model import Embeddings, WanStreamer
 from reference.prefill import NOBODY, IdentitySignals
 from reference.token_table import TokenTable
 from reference.units import AgentUnit, Latents, UserUnit
+from spec.errors import TensorError
 from spec.layout import (
     Modality,
     Segment,
@@ -59,8 +60,14 @@ def generate(
         identity: picture and voice, if the session has them (WS-PREFILL-3).
 
     Raises:
-        TensorError: a signal, a text or a noise that does not fit the session.
+        TensorError: no unit, a unit out of turn, or a signal, a text or a noise that does not fit
+            the session.
     """
+    if not users:
+        raise TensorError("offline units", 0, "at least one")
+    for k, user in enumerate(users):
+        if user.unit != k:
+            raise TensorError("user unit", user.unit, f"unit {k}, the next one")
     starts = [performer.starting_state(model, config, k, noise) for k, noise in enumerate(noises)]
     for k, forced in enumerate(agent_texts or ()):
         if forced is not None:

@@ -8,12 +8,14 @@ from port_judging import judged
 from conformance.mutants import BENIGN
 
 NUMBERS = ("causality/padding", "session/modalities", "streaming/split-equals-single")
-ORDER = ("session/interleaved", "session/outputs-are-final", "session/refusals")
+ORDER = ("session/outputs-are-final", "session/refusals")
 FEW = ("session/noise-is-input", "lifecycle/ending")
 NEAREST = {
     "float64-only": FEW,
     "bfloat16-declared": FEW,
     "float16-declared": FEW,
+    "bfloat16-fused-attention": FEW,
+    "float16-wide-accumulators": FEW,
     "answers-two-steps-later": ("session/outputs-are-final", "lifecycle/ending"),
     "batched-sessions": ("session/fresh-start",),
     "compiles-after-a-while": FEW,

@@ -12,7 +12,7 @@ from conformance.case import Case, Check, Context
 from conformance.checks import positions
 from conformance.inputs import BARE, base, in_dtype
 from conformance.oracle import naive_dtype
-from conformance.protocol import Array, KvEntries
+from conformance.protocol import Array, KvEntries, KvExport
 from conformance.recording import Script
 from conformance.tolerance import MANY, budget, exceeds
 from spec.layout import (
@@ -104,7 +104,11 @@ def committed(entries: KvEntries, up_to: int) -> Array:
 
 def rows_held(context: Context, script: Script) -> str | None:
     """The rows that both roles hold after ``script``, bit for bit (WS-LAYOUT-2)."""
-    state = context.run.exported(script)
+    return rows_off(context.run.exported(script), script)
+
+
+def rows_off(state: KvExport, script: Script) -> str | None:
+    """What is wrong with the rows of ``state``, exported after ``script``."""
     units = len(script.units)
     if state.unit != units:
         return f"the next unit is said to be {state.unit}, not {units}"

@@ -70,12 +70,22 @@ def _same_hello(context: Context) -> str | None:
         denied = [name for name in known.features if not context.port.supports(name)]
         return f"{when} denies {denied[0]}" if denied else None
 
-    reason = again("then")
+    reason = again("then") or _loaded_anew(context, again)
     if reason is not None or "session" not in context.hello.features:
         return reason
     during: list[str | None] = []
     _in_session(context, context.dtype, lambda _: during.append(again("while a session is open")))
     return during[0] or again("after a session")
+
+
+def _loaded_anew(context: Context, again: Callable[[str], str | None]) -> str | None:
+    """What was asked for last is not what a port is."""
+    if "load" not in context.hello.features:
+        return None
+    for dtype in context.hello.dtypes[1:]:
+        with suppress(Unsupported):
+            context.port.load(LoadRequest(preset=BARE, dtype=dtype))
+    return again("after weights were loaded")
 
 
 def _in_session(context: Context, dtype: DType, do: Do) -> None:

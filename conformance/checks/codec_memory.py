@@ -16,6 +16,7 @@ import numpy as np
 from conformance import arrays
 from conformance.case import Case, Context, family
 from conformance.checks.codec import OFFLINE, SEEN, paired
+from conformance.inputs import WHISPER
 from conformance.oracle import naive_dtype
 from conformance.protocol import PARTS, Array, CodecRequest, DType, Part, Refusal, wire_dtype
 from conformance.shapes import codec_shapes
@@ -131,7 +132,7 @@ def _receptive_field(context: Context, part: Part, plan: Plan, place: str) -> st
 
 LEVELS: Final[dict[str, Callable[[Array], Array]]] = {
     "silence": np.zeros_like,
-    "whisper": lambda x: x * x.dtype.type(2.0**-14),
+    "whisper": lambda x: x * x.dtype.type(WHISPER),
     "full-scale": np.sign,
     "constant": lambda x: np.full_like(x, 0.75),
     "silence-then-sound": lambda x: np.where(np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1))
@@ -182,6 +183,10 @@ WIDE: Final[dict[str, Damage]] = {
     "a-channel-more": lambda r, x: (r, np.concatenate((x, x[:, :1]), axis=1)),
 }
 """For data that have channels."""
+PARTLY: Final[dict[str, Damage]] = {
+    "a-unit-and-a-half": lambda r, x: (_replanned(r, ()), x[: 3 * len(x) // 4]),
+}
+"""For parts whose data have more than one row a unit."""
 
 
 def _replanned(request: CodecRequest, plan: Plan) -> CodecRequest:
@@ -197,7 +202,8 @@ def refusals(context: Context) -> Iterator[Case]:
     (WS-CONFORMANCE-4, WS-CONFORMANCE-7)."""
     for part in PARTS:
         channels = len(codec_shapes(TINY_BARE, part, 1)[0]) > 1
-        for name in (*BAD, *(WIDE if channels else ())):
+        ticks = codec_shapes(TINY_BARE, part, 1)[0][0] > 1
+        for name in (*BAD, *(WIDE if channels else ()), *(PARTLY if ticks else ())):
             yield Case(name=f"{part}-{name}", judge=partial(_refused, context, part, name))
         yield Case(name=f"{part}-goes-on", judge=partial(_goes_on, context, part))
 
@@ -212,7 +218,7 @@ def _refused(context: Context, part: Part, name: str) -> str | None:
 
 def _ask_badly(context: Context, part: Part, name: str) -> None:
     good = CodecRequest(preset=TINY_BARE.name, dtype=context.dtype, part=part, plan=(1, 1))
-    request, data = {**BAD, **WIDE}[name](good, signal(part, context.dtype, 2))
+    request, data = {**BAD, **WIDE, **PARTLY}[name](good, signal(part, context.dtype, 2))
     context.port.codec(request, data)
 
 

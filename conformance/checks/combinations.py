@@ -17,6 +17,7 @@ from conformance.checks.streaming import fed_back, well_chosen
 from conformance.inputs import BARE, Content, Signal, identity, script_of
 from conformance.protocol import DType, OpenRequest
 from conformance.recording import Script
+from conformance.tolerance import MANY
 from spec.layout import Modalities
 from spec.presets import preset_named
 
@@ -126,7 +127,7 @@ def cases(context: Context) -> Iterator[Case]:
 
 def _judge(context: Context, row: Row) -> str | None:
     script = session_of(context, row)
-    reason = well_chosen(context, script) or fed_back(context, script)
+    reason = well_chosen(context, script) or fed_back(context, script, wider=MANY)
     return reason and f"{reason}; a session of {dict(row)}"
 
 

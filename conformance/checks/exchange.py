@@ -16,17 +16,32 @@ from conformance.protocol import Json
 from spec.exchange_headers import slice_header
 from spec.exchange_message import LatentsAck, Message, Open
 from spec.exchange_terms import Part, Terms, terms_of, whole
-from spec.layout import PREFILL_UNIT
+from spec.layout import PREFILL_UNIT, Modalities
 from spec.presets import TINY
 from spec.session import SessionConfig
 from spec.sizes import Schedule
+
+WORDS_ALONE: Final = Modalities(agent_audio=False, agent_video=False)
+"""An agent of words alone: its latents are no numbers, and cross all the same."""
+
+
+def latents_digest(terms: Terms, unit: int) -> str:
+    """Of the latents of a story; where there is no number, of no byte."""
+    return sha(f"z{unit}" if terms.latent_values else "")
 
 
 class Story:
     """Writes a script, message by message, as a thinker and a wire would produce it."""
 
-    def __init__(self, schedule: Schedule = "overlapped", session: str = "story") -> None:
-        config = SessionConfig(preset=TINY, schedule=schedule, prompt=(1, 2, 3))
+    def __init__(
+        self,
+        schedule: Schedule = "overlapped",
+        session: str = "story",
+        modalities: Modalities = Modalities(),  # noqa: B008 - frozen
+    ) -> None:
+        config = SessionConfig(
+            preset=TINY, schedule=schedule, prompt=(1, 2, 3), modalities=modalities
+        )
         self.terms: Terms = terms_of(config, session, "float32")
         self.epoch = 0
         self.first = PREFILL_UNIT
@@ -60,7 +75,7 @@ class Story:
 
     def solved(self, *units: int) -> None:
         for unit in units:
-            entry = {"epoch": self.epoch, "unit": unit, "digest": sha(f"z{unit}")}
+            entry = {"epoch": self.epoch, "unit": unit, "digest": latents_digest(self.terms, unit)}
             self.script.append({"solved": entry})
 
     def timer(self) -> None:
@@ -212,6 +227,7 @@ class Told:
     tell: Callable[[Story], None]
     appended: tuple[int, ...]
     failed: bool = False
+    modalities: Modalities = Modalities()
 
 
 STORIES: Final[dict[str, Told]] = {
@@ -234,13 +250,14 @@ STORIES: Final[dict[str, Told]] = {
     "misfit": Told("WS-EXCHANGE-3", misfit, (-1,), failed=True),
     "early": Told("WS-EXCHANGE-11", early, (-1, 0, 1), failed=True),
     "late-ack": Told("WS-EXCHANGE-9", late_ack, (-1, 0, 1)),
+    "words-alone": Told("WS-EXCHANGE-9", in_order, (-1, 0, 1, 2, 3), modalities=WORDS_ALONE),
 }
-IN_BOTH_SCHEDULES: Final = ("in-order",)
+IN_BOTH_SCHEDULES: Final = ("in-order", "words-alone")
 
 
 def script_of(name: str, schedule: Schedule) -> list[Json]:
     """The script of a story."""
-    story = Story(schedule)
+    story = Story(schedule, modalities=STORIES[name].modalities)
     STORIES[name].tell(story)
     return story.script
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from conformance.case import Case, Check, Context
+from conformance.checks.exchange import WORDS_ALONE, latents_digest
 from conformance.exchange.campaign import letter, sha
 from conformance.exchange.judging import answers_differently, cases_of
 from conformance.exchange.script import part_json, terms_json
@@ -16,7 +17,7 @@ from conformance.protocol import Json
 from spec.exchange_headers import latents_message
 from spec.exchange_message import Close, Hello, Message, SliceAck, SliceNack
 from spec.exchange_terms import Part, Terms, kv_len_after, slice_digest, terms_of, whole
-from spec.layout import PREFILL_UNIT
+from spec.layout import PREFILL_UNIT, Modalities
 from spec.presets import TINY
 from spec.session import SessionConfig
 from spec.sizes import Schedule
@@ -27,8 +28,14 @@ SESSION: Final = "story"
 class ThinkerStory:
     """Writes a script, entry by entry, as a performer, a driver and a wire would produce it."""
 
-    def __init__(self, schedule: Schedule = "overlapped") -> None:
-        config = SessionConfig(preset=TINY, schedule=schedule, prompt=(1, 2, 3))
+    def __init__(
+        self,
+        schedule: Schedule = "overlapped",
+        modalities: Modalities = Modalities(),  # noqa: B008 - frozen
+    ) -> None:
+        config = SessionConfig(
+            preset=TINY, schedule=schedule, prompt=(1, 2, 3), modalities=modalities
+        )
         self.terms: Terms = terms_of(config, SESSION, "float32")
         self.epoch = 0
         begin = {"role": "thinker", "terms": terms_json(self.terms), "incarnation": 0}
@@ -76,7 +83,7 @@ class ThinkerStory:
 
     def latents(self, *units: int, **spoiled: Any) -> None:
         for unit in units:
-            z = sha(f"z{unit}")
+            z = latents_digest(self.terms, unit)
             self.arrive(
                 latents_message(self.terms, self.epoch, unit, self.digest(unit), z), **spoiled
             )
@@ -249,6 +256,7 @@ class Told:
     tell: Callable[[ThinkerStory], None]
     decoded: tuple[int, ...]
     end: str = "open"
+    modalities: Modalities = Modalities()
 
 
 STORIES: Final[dict[str, Told]] = {
@@ -269,13 +277,14 @@ STORIES: Final[dict[str, Told]] = {
     "before-hello": Told("WS-EXCHANGE-11", before_hello, ()),
     "closing": Told("WS-EXCHANGE-12", closing, (0,), "closed"),
     "accused": Told("WS-EXCHANGE-12", accused, (), "failed"),
+    "words-alone": Told("WS-EXCHANGE-9", in_order, (0, 1, 2, 3), "closed", modalities=WORDS_ALONE),
 }
-IN_BOTH_SCHEDULES: Final = ("in-order", "latents-once")
+IN_BOTH_SCHEDULES: Final = ("in-order", "latents-once", "words-alone")
 
 
 def script_of(name: str, schedule: Schedule) -> list[Json]:
     """The script of a story."""
-    story = ThinkerStory(schedule)
+    story = ThinkerStory(schedule, STORIES[name].modalities)
     STORIES[name].tell(story)
     return story.script
 

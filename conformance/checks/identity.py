@@ -31,7 +31,7 @@ from conformance.recording import TENSORS, Form, Script
 from conformance.relations import differ
 from conformance.spread import LifeSpread
 from spec import clock
-from spec.layout import Modalities
+from spec.layout import PREFILL_UNIT, Modalities
 from spec.presets import preset_named
 from spec.sizes import Schedule
 
@@ -158,6 +158,7 @@ def used(context: Context) -> Iterator[Case]:
     for tick in range(TICKS):
         sample = clock.AGENT_SAMPLES_PER_TICK * tick + clock.AGENT_SAMPLES_PER_TICK // 2
         yield _touched(context, f"voice-tick{tick}", "voice", (sample,))
+    yield Case(name="kv-digest", judge=partial(_digested, context))
 
 
 def _touched(context: Context, name: str, signal: str, place: tuple[int, ...]) -> Case:
@@ -174,6 +175,23 @@ def _moves(context: Context, signal: str, place: tuple[int, ...]) -> str | None:
     other = attrs.evolve(script.open.identity, **changed)
     reason = differ(context.run(script), context.run(with_identity(script, other)), 0, MOVED)
     return reason and f"one value of the {signal} changed: {reason}"
+
+
+def _digested(context: Context) -> str | None:
+    """The digest of the prefill is of picture and voice, too (WS-STREAMING-6)."""
+    context.need("identity")
+    context.need("kv_digest")
+    script = script_of(context, units=1)
+    found = []
+    for seed in range(2):
+        who = identity(BARE, context.dtype, voice_ticks=TICKS, seed=seed)
+        session = context.port.open(with_identity(script, who).open)
+        try:
+            found.append(context.port.kv_digest(session, PREFILL_UNIT))
+        finally:
+            context.port.close(session)
+    same_roles = [role for role, digest in found[0].items() if found[1].get(role) == digest]
+    return f"the {same_roles[0]} digests another identity as the same" if same_roles else None
 
 
 def asked(context: Context, seed: int = 0, **options: Any) -> OpenRequest:

@@ -9,6 +9,7 @@ cannot see a small leak).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -16,6 +17,7 @@ import numpy as np
 
 from conformance import arrays
 from conformance.case import Case, Check, Context
+from conformance.guard import PortFault
 from conformance.inputs import BARE, PROMPT, Content, base
 from conformance.pairing import as_undisturbed, settled
 from conformance.programs import (
@@ -35,6 +37,7 @@ from conformance.protocol import (
     LoadRequest,
     OpenRequest,
     Part,
+    Refusal,
     UnitInput,
     wire_dtype,
 )
@@ -112,6 +115,16 @@ def while_another_is_open(context: Context, seed: int) -> list[Step]:
 def after_another(context: Context, seed: int) -> list[Step]:
     """The other has ended."""
     return [*whole(context, "b", seed), *whole(context, "a", 0)]
+
+
+def after_its_like(context: Context, seed: int) -> list[Step]:
+    """The other had the same prompt, which is whole pages of 8, of 16 or of 32 tokens."""
+    asked = attrs.evolve(request(context, modalities=TEXT), prompt=tuple(range(66, 97)))
+    a, b = (
+        [opened(name, asked), *stepped(name, contents(BARE, values, 2)), *ended(name)]
+        for name, values in (("a", 0), ("b", seed))
+    )
+    return [*b, *a]
 
 
 def after_one_left(context: Context, seed: int) -> list[Step]:
@@ -200,9 +213,18 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         all_kinds,
         together_for_long,
     ),
-    "fresh-start": (after_another, while_another_is_open, after_one_left, after_many),
+    "fresh-start": (
+        after_another,
+        after_its_like,
+        while_another_is_open,
+        after_one_left,
+        after_many,
+    ),
 }
 
+
+SHOWN_ONCE = (among_many, among_forty, together_for_long, after_its_like)
+"""What these show is seen in the oracle's numbers."""
 
 FURTHER = (
     second_first,
@@ -224,7 +246,7 @@ def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
         yield Case(name=name, further=further, judge=partial(_as_alone, context, plan))
         yield Case(
             name=f"{name}-unmoved",
-            further=further or plan in (among_many, among_forty, together_for_long),
+            further=further or plan in SHOWN_ONCE,
             judge=partial(_unmoved, context, plan),
         )
 
@@ -263,7 +285,9 @@ def _among_other_commands(context: Context) -> str | None:
     if "offline" in context.hello.features:
         asked.append(lambda: context.port.offline(other.open, other.units))
     if "load" in context.hello.features:
-        asked.append(lambda: context.port.load(LoadRequest(preset="tiny", dtype=context.dtype)))
+        for preset in (BARE, "tiny"):
+            wanted = LoadRequest(preset=preset, dtype=context.dtype)
+            asked.append(partial(context.port.load, wanted))
 
     def commands(_session: str, _unit: UnitInput) -> None:
         for command in asked:
@@ -285,6 +309,18 @@ def interleaved(context: Context) -> Iterator[Case]:
     """Two sessions in turn, many at once, and all other commands between (WS-SESSION-3)."""
     yield from cases(PLANS["interleaved"], context)
     yield from among_other_commands(context)
+    yield Case(name="closed-twice", judge=partial(_closed_twice, context))
+
+
+def _closed_twice(context: Context) -> str | None:
+    """Who closes what is closed, refused or not, does not make two sessions one."""
+    script = base(BARE, "overlapped", context.dtype, units=1, forced=True)
+    session = context.port.open(script.open)
+    context.port.step(session, script.units[0])
+    context.port.close(session)
+    with suppress(Refusal, PortFault):
+        context.port.close(session)
+    return _as_alone(context, two_in_turn)
 
 
 CHECKS = tuple(

@@ -130,6 +130,13 @@ def reset_after_the_end(context: Context, seed: int) -> list[Step]:
     ]
 
 
+def reset_of_nothing(context: Context, seed: int) -> list[Step]:
+    """A session that was finished before its first unit begins anew like any other."""
+    end = [Step(do="finish", session="a"), Step(do="reset", session="a")]
+    b = [opened("b", request(context, seed)), *units("b", seed, 1), *ended("b")]
+    return [*b, opened("a", request(context)), *end, *units("a", 0, 2), *ended("a")]
+
+
 def reset_after_long(context: Context, seed: int) -> list[Step]:
     """After more units than any buffer of a few seconds holds: only a voice, for their price."""
     asked = request(context, modalities=ONLY_VOICE)
@@ -146,6 +153,7 @@ RESETS: Final = (
     reset_of_another,
     reset_keeps_the_request,
     reset_after_the_end,
+    reset_of_nothing,
     reset_after_long,
 )
 

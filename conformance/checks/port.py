@@ -43,7 +43,8 @@ def _unknown(context: Context) -> str | None:
     # Names are compared letter by letter.
     known = {*context.hello.features, *context.hello.dtypes}
     for name in sorted(known):
-        for feature in (name.upper(), f" {name}", f"{name} ", name[:-1]):
+        others = (name.upper(), f" {name}", f"{name} ", name[:-1], name.replace("_", "-"))
+        for feature in others:
             # A port may have features of its own, one of which is another's name cut short.
             if feature not in known and context.port.supports(feature):
                 return f"claims to support {feature!r}, which is not the name of {name}"

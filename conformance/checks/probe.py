@@ -12,14 +12,17 @@ import attrs
 import numpy as np
 
 from conformance.case import Case, Check, Context
+from conformance.checks.isolation import TEXT
+from conformance.checks.sampling import WARM, sampled
 from conformance.guard import PortFault
-from conformance.inputs import BARE, base, in_dtype, sealed
+from conformance.inputs import BARE, base, in_dtype, sealed, with_text_of
 from conformance.oracle import naive_dtype
 from conformance.pairing import as_undisturbed
 from conformance.probing import Points, points_after, without_padding
 from conformance.protocol import DType, Refusal, UnitInput, Unsupported
 from conformance.recording import Script, streamed
-from conformance.tolerance import MANY, budget, exceeds
+from conformance.tolerance import MANY, budget, exceeds, same_bits
+from spec.layout import Modalities
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 UNITS: Final = 3
@@ -33,6 +36,14 @@ POINT: Final = re.compile(
 
 
 SEEN: Final = ("WS-CONFORMANCE-18",)
+FINAL: Final = ("WS-CONFORMANCE-6",)
+
+OTHERS: Final = {
+    "speaker": Modalities(user_text=False, user_audio=False, user_video=False),
+    "listener": Modalities(agent_text=False, agent_audio=False, agent_video=False),
+    "words-alone": TEXT,
+}
+"""Sessions in which some passes have no token, and so no points."""
 
 
 def probe(context: Context) -> Iterator[Case]:
@@ -43,6 +54,12 @@ def probe(context: Context) -> Iterator[Case]:
             yield Case(
                 name=f"{preset}-{schedule}", clauses=SEEN, judge=partial(_numbers, context, script)
             )
+    for name, has in OTHERS.items():
+        script = base(BARE, "sequential", context.dtype, units=2, modalities=has, forced=True)
+        yield Case(name=name, clauses=SEEN, judge=partial(_numbers, context, script))
+    yield Case(name="own-words", clauses=SEEN, judge=partial(_own_words, context))
+    yield Case(name="drawn-words", clauses=SEEN, judge=partial(_drawn_words, context))
+    yield Case(name="answers-are-final", clauses=FINAL, judge=partial(_final, context))
     script = base(BARE, "overlapped", context.dtype, units=UNITS, forced=True)
     yield Case(name="first-unit", clauses=SEEN, judge=partial(_numbers, context, first_of(script)))
     yield Case(name="probed-twice", clauses=SEEN, judge=partial(_twice, context, first_of(script)))
@@ -97,8 +114,41 @@ def _twice(context: Context, script: Script) -> str | None:
     return _off(context, script, without_padding(script, found))
 
 
+def _own_words(context: Context) -> str | None:
+    return _as_said(context, base(BARE, "overlapped", context.dtype, units=2))
+
+
+def _drawn_words(context: Context) -> str | None:
+    context.need("sampling")
+    return _as_said(context, sampled(context, WARM))
+
+
+def _as_said(context: Context, script: Script) -> str | None:
+    """The words in a probe are those that the step says."""
+    context.need("probe")
+    said = with_text_of(script, tuple(unit.text for unit in context.run(script)))
+    return _off(context, said, points_after(context.port, script))
+
+
+def _final(context: Context) -> str | None:
+    """What a probe has answered is not what the next step works with."""
+    context.need("probe")
+    script = base(BARE, "overlapped", context.dtype, units=1, forced=True)
+    other = base(BARE, "overlapped", context.dtype, units=1, forced=True, seed=4)
+    session = context.port.open(script.open)
+    try:
+        found = context.port.probe(session, script.units[0])
+        kept = {name: array.copy() for name, array in found.items()}
+        context.port.step(session, other.units[0])
+    finally:
+        context.port.close(session)
+    moved = [name for name, array in kept.items() if not same_bits(array, found[name])]
+    return f"{moved[0]} is another one after the next step" if moved else None
+
+
 def _off(context: Context, script: Script, found: Points) -> str | None:
     """The first point of ``found`` that is none of the step, or off in class C."""
+    found = {name: array for name, array in found.items() if array.size}
     dtype: DType = script.open.dtype
     truth, naive = (
         points_after(context.oracle.record.port, in_dtype(script, each))
@@ -155,6 +205,11 @@ def _later(unit: UnitInput) -> UnitInput:
     return attrs.evolve(unit, unit=unit.unit + 1)
 
 
+def _bad_noise(unit: UnitInput) -> UnitInput:
+    assert unit.noise_video is not None
+    return attrs.evolve(unit, noise_video=sealed(unit.noise_video[:-1].copy()))
+
+
 def _not_a_number(unit: UnitInput) -> UnitInput:
     assert unit.audio is not None
     audio = unit.audio.copy()
@@ -196,8 +251,12 @@ def _no_trace(context: Context, schedule: Schedule) -> str | None:
         both = (other.units[unit.unit], unit)
         for each in both if unit.unit % 2 else reversed(both):
             context.port.probe(session, each)
-        with suppress(Unsupported):
-            context.port.probe(session, other.units[unit.unit], ("O.nothing",))
+        # The first point alone, what nobody has, and what the step would refuse at its end.
+        for points in (("audio_features",), ("O.nothing",)):
+            with suppress(Unsupported):
+                context.port.probe(session, other.units[unit.unit], points)
+        with suppress(Refusal):
+            context.port.probe(session, _bad_noise(other.units[unit.unit]))
 
     probed = partial(streamed, context.port, script, probes)
     alone = partial(context.run.stream, script)
@@ -207,7 +266,7 @@ def _no_trace(context: Context, schedule: Schedule) -> str | None:
 CHECKS = (
     Check(
         id="session/probe",
-        clauses=("WS-CONFORMANCE-18", "WS-CONFORMANCE-4"),
+        clauses=("WS-CONFORMANCE-18", "WS-CONFORMANCE-4", "WS-CONFORMANCE-6"),
         profile="session",
         tolerance="C",
         cases=probe,

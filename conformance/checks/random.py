@@ -10,7 +10,6 @@ from conformance.files.kept import keep
 from conformance.guard import PortFault
 from conformance.programs import Step, as_the_oracle, play
 from conformance.protocol import Refusal
-from conformance.tolerance import MANY
 
 
 def programs(context: Context) -> Iterator[Case]:
@@ -25,7 +24,7 @@ def _programs(context: Context) -> str | None:
 
     def judge(program: list[Step]) -> str | None:
         try:
-            return as_the_oracle(context, play(context.port, program), MANY)
+            return as_the_oracle(context, play(context.port, program))
         except (PortFault, Refusal) as fault:
             return f"{type(fault).__name__}: {fault}"
 

@@ -82,6 +82,18 @@ BAD_UNITS: Final[dict[str, Spoil]] = {
 }
 
 
+OFFLINE: Final = (
+    "unit-skipped",
+    "unit-again",
+    "short-audio",
+    "infinite-video",
+    "missing-noise",
+    "text-one-past-vocabulary",
+    "short-agent-text",
+)
+"""What the offline form refuses, too; it may be another program."""
+
+
 def _last(unit: UnitInput, token: int) -> tuple[int, ...]:
     return (*_of(unit.agent_text)[:-1], token)
 
@@ -130,7 +142,19 @@ def refusals(context: Context) -> Iterator[Case]:
                 _refused, context, script_of(context, modalities), partial(_added, add, full)
             ),
         )
+    for name in OFFLINE:
+        yield Case(
+            name=f"offline-{name}",
+            clauses=ALONE,
+            judge=partial(_refused_offline, context, BAD_UNITS[name]),
+        )
     yield Case(name="session-goes-on", judge=partial(_goes_on, context))
+    sequential = base(BARE, "sequential", context.dtype, units=3, forced=True)
+    yield Case(
+        name="session-goes-on-sequential",
+        clauses=ALONE,
+        judge=partial(undisturbed, context, sequential, tuple(BAD_UNITS.values())),
+    )
     yield Case(name="then-reset", clauses=ALONE, judge=partial(_then_reset, context))
     for name, (modalities, add) in EXTRA.items():
         # Some is read before what is wrong is found.
@@ -160,6 +184,18 @@ def _refused(context: Context, script: Script, spoil: Spoil) -> str | None:
     finally:
         context.port.close(session)
     return f"unit {BEFORE} was accepted"
+
+
+def _refused_offline(context: Context, spoil: Spoil) -> str | None:
+    """A clip with a bad unit among good ones."""
+    context.need("offline")
+    script = script_of(context)
+    units = (*script.units[:BEFORE], spoil(script.units[BEFORE]), *script.units[BEFORE + 1 :])
+    try:
+        context.port.offline(script.open, units)
+    except Refusal:
+        return None
+    return f"unit {BEFORE} of the clip was accepted"
 
 
 def _goes_on(context: Context) -> str | None:

@@ -21,7 +21,7 @@ from conformance.formulas.text import chosen
 from conformance.inputs import BARE, Content, in_dtype, script_of, sealed, with_text_of
 from conformance.pairing import all_same, compared, settled
 from conformance.protocol import OpenRequest, Refusal, SamplingInput, UnitInput, UnitOutput
-from conformance.recording import TENSORS, Recording, Script
+from conformance.recording import TENSORS, Form, Recording, Script
 from conformance.relations import close, same
 from conformance.spread import SessionSpread
 from conformance.sure_words import range_of
@@ -40,7 +40,7 @@ RULES: Final[dict[str, SamplingInput]] = {
     "cold": SamplingInput(temperature=0.3),
     "hot": SamplingInput(temperature=4.0),
     "nearly-frozen": SamplingInput(temperature=1e-3),
-    "nearly-uniform": SamplingInput(temperature=1e6),
+    "nearly-uniform": SamplingInput(temperature=1e18, top_k=40),
     "top-5": SamplingInput(temperature=6.0, top_k=5),
     "top-1": SamplingInput(temperature=6.0, top_k=1),
     "top-everything": SamplingInput(temperature=2.0, top_k=10**6),
@@ -95,14 +95,19 @@ def words(context: Context) -> Iterator[Case]:
         if name in AT_ONCE:
             script = partial(script, contents=(Content(text=(97,)),))
         yield Case(name=name, clauses=DRAWN, judge=partial(_words, context, script))
-    for preset, schedule in (("tiny", "overlapped"), (BARE, "sequential")):
-        both: dict[str, Any] = {"preset": preset, "schedule": schedule}
-        if preset == BARE:
-            both["modalities"] = Modalities()
-        script = partial(sampled, context, WARM, **both)
+    every = Modalities()
+    combined: tuple[tuple[str, Schedule, Modalities], ...] = (
+        ("tiny", "overlapped", TEXT),
+        (BARE, "sequential", every),
+        # The response before, too, says what the first word is drawn from.
+        ("tiny", "sequential", every),
+    )
+    for preset, schedule, has in combined:
+        script = partial(sampled, context, WARM, preset, schedule, has)
         yield Case(
             name=f"{preset}-{schedule}",
             clauses=(*DRAWN, "WS-LAYOUT-4"),
+            further=(preset, schedule) == ("tiny", "sequential"),
             judge=partial(_words, context, script),
         )
     for preset, slot in ((BARE, 0), (BARE, 1), ("tiny", 0), ("tiny", 1)):
@@ -112,11 +117,31 @@ def words(context: Context) -> Iterator[Case]:
             judge=partial(_words, context, partial(_ending, context, preset, slot)),
         )
 
+    for name, make in {
+        "offline-end-in-slot-0": partial(_ending, context, BARE, 0),
+        "offline-some-prescribed": partial(_some_prescribed, context),
+    }.items():
+        yield Case(
+            name=name,
+            clauses=("WS-TEXT-6", "WS-TEXT-3"),
+            judge=partial(_words, context, make, "offline"),
+        )
 
-def _words(context: Context, make: Callable[[], Script]) -> str | None:
+
+def _some_prescribed(context: Context) -> Script:
+    """Words of unit 0 are prescribed; its numbers say nothing then (WS-TEXT-3)."""
+    script = sampled(context, WARM)
+    letters = tuple(65 + i for i in range(preset_named(BARE).agent_text_slots))
+    first = attrs.evolve(script.units[0], agent_text=letters)
+    return attrs.evolve(script, units=(first, *script.units[1:]))
+
+
+def _words(context: Context, make: Callable[[], Script], form: Form = "stream") -> str | None:
     context.need("sampling")
+    if form == "offline":
+        context.need("offline")
     script = make()
-    actual = context.run(script)
+    actual = context.run(script, form)
     for unit, output in zip(script.units, actual, strict=True):
         reason = wrong_word(script.open, unit, output)
         if reason is not None:
@@ -132,6 +157,9 @@ def wrong_word(request: OpenRequest, unit: UnitInput, output: UnitOutput) -> str
     """The first slot of ``output`` with a word that its logits and its number do not draw
     (WS-TEXT-2, WS-TEXT-3, WS-TEXT-6); where rounding decides, any word will do."""
     assert request.sampling is not None, "a session that samples"
+    if unit.agent_text is not None:
+        wrong = output.text != unit.agent_text
+        return f"unit {unit.unit}: {list(output.text)}, not as prescribed" if wrong else None
     tokens = preset_named(request.preset).tokenizer
     ended = False
     for slot, (word, row) in enumerate(zip(output.text, output.logits, strict=True)):

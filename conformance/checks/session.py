@@ -115,6 +115,9 @@ def _open_refused(context: Context, request: OpenRequest) -> str | None:
     return "the session was opened"
 
 
+PROMPTED: Final = ("WS-SESSION-2", "WS-STREAMING-1")
+
+
 def prompt(context: Context) -> Iterator[Case]:
     """No prompt, others; and all of it is seen from the first unit on (WS-SESSION-2)."""
     tokens = context.preset.tokenizer
@@ -126,7 +129,11 @@ def prompt(context: Context) -> Iterator[Case]:
         "one-token": (101,),
         "even": (101, 102, 103, 104),
         "in-another-order": (104, 102, 103, 101),
-        "special": (tokens.bos, tokens.wait, tokens.wait, 0, tokens.vocab_size - 1, tokens.eos),
+        # What stands behind an end is no other document.
+        "special": (
+            *(tokens.bos, tokens.wait, tokens.wait, 0),
+            *(tokens.eos, tokens.vocab_size - 1, tokens.eos),
+        ),
     }.items():
         # Without state slots the prompt's last token speaks first, so both presets matter.
         for preset in (BARE, "tiny") if name in ("empty", "special") else (BARE,):
@@ -135,7 +142,7 @@ def prompt(context: Context) -> Iterator[Case]:
             )
             yield Case(
                 name=f"{name}-{preset}",
-                clauses=("WS-SESSION-2", "WS-STREAMING-1"),
+                clauses=(*PROMPTED, *(("WS-VISIBILITY-3",) if name == "special" else ())),
                 judge=partial(_as_oracle, context, script),
             )
     for index in range(3):

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.case import Case, Check, Context
 from conformance.checks.drift import VOICE
 from conformance.closeness import judge_all_close, judge_close
-from conformance.inputs import BARE, PROBED_UNITS, base, finer, with_text_of
+from conformance.inputs import BARE, PROBED_UNITS, base, finer, in_dtype, with_text_of
 from conformance.protocol import Array, UnitInput
 from conformance.recording import TENSORS, Form, Script
 from conformance.relations import close
@@ -116,6 +116,13 @@ def equals_offline(context: Context) -> Iterator[Case]:
             clauses=(*STREAMED, "WS-STREAMING-2"),
             judge=partial(judge_all_close, context, script, "float64", "stream"),
         )
+        late = in_dtype(long_talk(context), "float64")
+        yield Case(
+            name=f"{BARE}-float64-late",
+            clauses=STREAMED,
+            further=True,
+            judge=partial(judge_all_close, context, late, "float64", "stream"),
+        )
 
 
 def text(context: Context) -> Iterator[Case]:
@@ -156,6 +163,9 @@ def text(context: Context) -> Iterator[Case]:
         )
 
 
+LAST_PRESCRIBED: Final = 18
+
+
 def long_talk(context: Context) -> Script:
     """Seven seconds of words and voice, the longest session that is sequential."""
     return base(BARE, "sequential", context.dtype, units=44, modalities=VOICE, seed=5)
@@ -187,6 +197,9 @@ def _now_and_then(context: Context) -> Script:
     def words(unit: UnitInput) -> tuple[int, ...] | None:
         if unit.unit % 3:
             return None
+        if unit.unit == LAST_PRESCRIBED:
+            # Words like any other, though every id is 0.
+            return (0,) * preset.agent_text_slots
         return (preset.tokenizer.eos, *letters) if unit.unit % 2 else unit.agent_text
 
     return attrs.evolve(
@@ -227,15 +240,16 @@ def _says(context: Context, prompt: tuple[int, ...], name: str) -> str | None:
     return None if unit.text[0] == wanted else f"unit 0, text {list(unit.text)}, not {wanted} first"
 
 
-def fed_back(context: Context, script: Script, form: Form = "stream") -> str | None:
+def fed_back(
+    context: Context, script: Script, form: Form = "stream", wider: float = 1.0
+) -> str | None:
     """What the agent said of itself is what its later words were computed from: the oracle, made
     to say the same, gives the same numbers."""
     actual = context.run(script, form)
     said = with_text_of(script, tuple(unit.text for unit in actual))
-    truth = context.oracle.truth(said, "stream", script.open.dtype)
-    reasons = (
-        close(actual, truth.outputs, truth.naive, script.open.dtype, tensor) for tensor in TENSORS
-    )
+    dtype = script.open.dtype
+    truth = context.oracle.truth(said, "stream", dtype)
+    reasons = (close(actual, truth.outputs, truth.naive, dtype, t, wider) for t in TENSORS)
     return next((reason for reason in reasons if reason is not None), None)
 
 

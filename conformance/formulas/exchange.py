@@ -112,6 +112,13 @@ def line(a: Arguments, _: Tensors) -> Mapping[str, Outcome]:
     return exact(line=_octets(hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"))
 
 
+EDGES: Final[Mapping[DType, tuple[float, float]]] = {
+    "float16": (2.0**-24, -65504.0),
+    "float64": (2.0**-1022, -(2.0**1023)),
+}
+"""The least number of float16 is subnormal there, but not on the wire."""
+
+
 CELLS: Final = table(session(user_tokens=[2, 0, 1], noisy_tau=[]))[0][:, :8]
 
 
@@ -186,10 +193,14 @@ def _slice_payloads(dtype: DType) -> Iterator[Question]:
 
 def _latents_payloads(dtype: DType) -> Iterator[Question]:
     audio, video = drawn("z/audio", (4, 7), dtype), drawn("z/video", (5, 2, 3), dtype)
+    # Neither the sign of a zero gets lost nor what is least and largest in the dtype.
+    edges = audio.copy()
+    edges.reshape(-1)[:4] = (-0.0, 0.0, *EDGES.get(dtype, (2.0**-126, -(2.0**127))))
     for family, tensors in {
         "both": {"audio": audio, "video": video},
         "audio": {"audio": audio},
         "video": {"video": video},
+        "edges": {"audio": edges},
     }.items():
         arguments = {"dtype": dtype}
         clauses = ("WS-EXCHANGE-4",)

@@ -142,6 +142,7 @@ FRAMES: Final[Mapping[str, list[float]]] = {
     "a-gap": [0, 40, 200],
     "back-in-time": [0, 80, 40, 120, 100, 160],
     "at-once": [0, 0, 0, 5, 40],
+    "two-at-once": [0, 40, 40, 80],
     "back-twice": [0, 200, 80, 100, 240],
     "slow": [0, 1000 / 7, 2000 / 7],
 }

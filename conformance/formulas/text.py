@@ -153,6 +153,13 @@ def _candidates(dtype: DType) -> Iterator[Question]:
         arguments={"temperature": 0.001, "top_k": 0, "top_p": 1.0},
         tensors={"logits": near},
     )
+    # All are as likely, to any dtype; which are kept is told by the logits all the same.
+    yield Question(
+        family="nearly-uniform",
+        clauses=("WS-TEXT-2",),
+        arguments={"temperature": 1e18, "top_k": 5, "top_p": 1.0},
+        tensors={"logits": _logits("warm", dtype)},
+    )
     large = rounded(1000.0 * arrays.uniform("math/text/large", (9,)), dtype)
     yield Question(
         family="large-logits",
@@ -236,6 +243,8 @@ def _ids(_: DType) -> Iterator[Question]:
         ("utf-8", list("grüß €\U0001f600".encode())),
         ("split-by-wait", [0xE2, WAIT, 0x82, 0xAC]),
         ("malformed", [72, 0xFF, 105, 0x80, 46]),
+        # A byte order mark, line ends and letters in two parts are text like any other.
+        ("verbatim", list("\ufeffa\r\nb\rc\x00 e\u0301\ufeff\n".encode())),
     ):
         yield Question(family=family, clauses=("WS-PRESETS-4",), arguments={"ids": ids})
 

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import attrs
 
+from conformance.mutants.benign_arithmetic import accumulated_wide, by_library, norm_wide
 from conformance.mutants.benign_sessions import variant
+from conformance.mutants.patching import PatchedPort
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import (
     Array,
@@ -21,6 +23,7 @@ from conformance.protocol import (
     UnitOutput,
     Unsupported,
 )
+from reference import attention, rms_norm
 
 
 class OnlyDtypes(ReferencePort):
@@ -77,4 +80,25 @@ class InFloat16(OnlyDtypes):
     dtypes = ("float16",)
 
 
-VARIANTS = tuple(map(variant, (OnlyFloat64, InBfloat16, InFloat16)))
+class InBfloat16Fused(OnlyDtypes, PatchedPort):
+    """Declares bfloat16, and runs attention by the library's fused kernel."""
+
+    name = "bfloat16-fused-attention"
+    dtypes = ("bfloat16", "float32")
+
+    def __init__(self) -> None:
+        super().__init__(self.name, [(attention, "attend", by_library)])
+
+
+class InFloat16Wide(OnlyDtypes, PatchedPort):
+    """Declares float16, and accumulates attention and norms in float64."""
+
+    name = "float16-wide-accumulators"
+    dtypes = ("float16",)
+
+    def __init__(self) -> None:
+        wide = (attention, "attend", accumulated_wide), (rms_norm, "rms_norm", norm_wide)
+        super().__init__(self.name, wide)
+
+
+VARIANTS = tuple(map(variant, (OnlyFloat64, InBfloat16, InFloat16, InBfloat16Fused, InFloat16Wide)))

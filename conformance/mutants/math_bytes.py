@@ -27,6 +27,7 @@ PACK = slice_payload.pack_slice
 PACK_LATENTS = slice_payload.pack_latents
 RESAMPLE = resample.resample
 HOLD = frames.hold
+DECODE = byte_text.decode
 DELAY = resample.delay
 
 
@@ -212,6 +213,27 @@ def by_the_one_before(source: Iterator[Any]) -> Iterator[Any]:
         yield frame if late else attrs.evolve(frame, start_ns=newest)
 
 
+def one_of_equals(source: Iterator[Any]) -> Iterator[Any]:
+    """Of frames of one time the first is kept."""
+    newest = None
+    for frame in source:
+        again = frame.start_ns == newest
+        newest = frame.start_ns if newest is None else max(newest, frame.start_ns)
+        yield attrs.evolve(frame, start_ns=newest - 1) if again else frame
+
+
+def without_mark(ids: Sequence[int]) -> str:
+    """A byte order mark at the beginning is no text."""
+    return DECODE(ids).removeprefix("\ufeff")
+
+
+def unsigned_zeros(audio: Any, video: Any, dtype: str) -> bytes:
+    """Zeros lose their sign."""
+    return PACK_LATENTS(
+        None if audio is None else audio + 0.0, None if video is None else video + 0.0, dtype
+    )
+
+
 def unless_nothing_is_due(samples: Any, state: Any) -> Any:
     """Silence stands in the place of a piece that makes no output yet."""
     y, after = RESAMPLE(samples, state)
@@ -303,6 +325,12 @@ MUTANTS: Final = (
           (frames, "hold", lambda source: HOLD(blocks_of_the_future(source)))),
     wrong("late-frame-admits-next", "WS-MEDIA-3", "the frame after one that is left out is shown",
           (frames, "hold", lambda source: HOLD(by_the_one_before(source)))),
+    wrong("one-of-equals-shown", "WS-MEDIA-3", "of frames of one time the first is shown",
+          (frames, "hold", lambda source: HOLD(one_of_equals(source)))),
+    wrong("decode-drops-mark", "WS-PRESETS-4", str(without_mark.__doc__),
+          (byte_text, "decode", without_mark)),
+    wrong("latents-unsigned-zeros", "WS-EXCHANGE-4", str(unsigned_zeros.__doc__),
+          (slice_payload, "pack_latents", unsigned_zeros)),
     wrong("silent-piece-lost", "WS-MEDIA-6", "a piece that makes no output yet is lost",
           (resample, "resample", unless_nothing_is_due)),
     wrong("fit-rounds-down", "WS-MEDIA-4", "halves are rounded down",

@@ -7,14 +7,17 @@ from typing import Any
 import attrs
 
 from conformance.mutants.patching import by_class, patched
+from conformance.ports.convert import config_of
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import OpenRequest
 from reference import masks
 from spec import visibility
 from spec.layout import Modality, Segment
+from spec.presets import preset_named
 from spec.sizes import Schedule
 from spec.visibility import visible
 
+EOS = preset_named("tiny-bare").tokenizer.eos
 O, L, Z = Segment.O, Segment.L, Segment.Z  # noqa: E741 - the paper's segments
 
 
@@ -111,6 +114,30 @@ class Rescheduled(ReferencePort):
 
     def open(self, request: OpenRequest) -> str:
         return super().open(attrs.evolve(request, schedule=self.schedule))
+
+
+class PromptOfDocuments(ReferencePort):
+    """Behind an `<eos>` in the prompt begins another document, which sees nothing of the first."""
+
+    name = "prompt-split-by-eos"
+
+    def open(self, request: OpenRequest) -> str:
+        config = config_of(request)
+        ends = [i for i, token in enumerate(config.prefill) if token == EOS]
+
+        def apart(q: Any, k: Any, lag: int) -> Any:
+            seen = visible(q, k, lag)
+            for end in ends:
+                text = (q.segment == Segment.P) & (q.modality == Modality.TEXT)
+                seen = seen & ~(text & (q.slot > end) & (k.slot <= end))
+            return seen
+
+        whole = vars(masks)["visible"]
+        setattr(masks, "visible", apart)  # noqa: B010 - no name that the module exports
+        try:
+            return super().open(request)
+        finally:
+            setattr(masks, "visible", whole)  # noqa: B010
 
 
 class AlwaysSequential(Rescheduled):
@@ -224,6 +251,7 @@ MUTANTS = (
         "after unit 3 nobody sees the response of unit 0",
         (masks, "visible", first_response_forgotten),
     ),
+    by_class("WS-VISIBILITY-3", PromptOfDocuments),
     by_class("WS-VISIBILITY-2", AlwaysSequential),
     by_class("WS-VISIBILITY-7", AlwaysOverlapped),
 )

@@ -50,18 +50,20 @@ def probed(model: WanStreamer, points: Sequence[str]) -> Iterator[dict[str, Arra
 def _watch_passes(model: WanStreamer, keep: Keep, hooks: ExitStack) -> None:
     current = [""]
 
+    def seen(point: str, tensor: Tensor) -> None:
+        # A pass without a token, of what the session does not have, has no name and no points.
+        if len(tensor):
+            keep(f"{current[0]}.{point}", tensor)
+
     def begins(_: nn.Module, given: tuple[Any, ...]) -> None:
-        current[0] = pass_name(given[1])
-        keep(f"{current[0]}.embeddings", given[0])
+        current[0] = pass_name(given[1]) if len(given[1]) else ""
+        seen("embeddings", given[0])
 
     def ends(_: nn.Module, __: tuple[Any, ...], result: Any) -> None:
-        keep(f"{current[0]}.hidden", result[0])
+        seen("hidden", result[0])
 
     def layer(n: int) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_: nn.Module, __: tuple[Any, ...], result: Any) -> None:
-            keep(f"{current[0]}.layer.{n}", result[0])
-
-        return hook
+        return lambda _, __, result: seen(f"layer.{n}", result[0])
 
     def on(handle: Any) -> None:
         hooks.callback(handle.remove)
@@ -75,7 +77,7 @@ def _watch_passes(model: WanStreamer, keep: Keep, hooks: ExitStack) -> None:
         return lambda _, given: keep(point, given[0])
 
     def velocity(modality: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        return lambda _, __, result: keep(f"{current[0]}.velocity_{modality}", result)
+        return lambda _, __, result: seen(f"velocity_{modality}", result)
 
     on(model.user_audio_proj.register_forward_pre_hook(features("audio_features")))
     on(model.user_video_proj.register_forward_pre_hook(features("video_features")))
