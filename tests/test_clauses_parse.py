@@ -171,6 +171,7 @@ def test_text_digest_is_of_the_demand_alone() -> None:
         attrs.evolve(second, rounding="once"),
         attrs.evolve(second, shapes=None, rounding="n d"),
         attrs.evolve(second, statement="The second!"),
+        attrs.evolve(second, statement="The\nsecond."),
     ]
     assert len({c.text_sha256 for c in [second, *changed]}) == 1 + len(changed)
 
@@ -179,6 +180,12 @@ def test_trailing_blanks_do_not_count() -> None:
     """WS-CLAUSES-2: the digest of a statement does not see blanks at the ends of its lines."""
     blanks = GOOD.replace("The second.", "The second.   ")
     assert parse(blanks, FILE)[1].text_sha256 == parse(GOOD, FILE)[1].text_sha256
+
+
+def test_an_indent_is_part_of_the_statement() -> None:
+    """WS-CLAUSES-2: only blank lines around a statement and blanks at ends of lines are dropped."""
+    indented = GOOD.replace("The second.", "    The second.\n\n    Its end.  \n\n")
+    assert parse(indented, FILE)[1].statement == "    The second.\n\n    Its end."
 
 
 def test_registry_reads_the_tree_once() -> None:

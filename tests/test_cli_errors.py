@@ -143,6 +143,19 @@ def test_no_such_command(command: str, capsys: Said) -> None:
     assert capsys.readouterr().err.startswith("wanstreamer: ")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "no\nsuch\r\n.mp4", "a second\u2028clip.mp4"], ["run", "--colour\n=red"], ["ru\nn"]],
+)
+def test_what_came_may_have_many_lines(arguments: list[str], capsys: Said) -> None:
+    """WS-ERRORS-1: one line is said of it all the same."""
+    assert cli.status_of(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.endswith("\n")
+
+
 def test_a_picture_is_no_clip(folder: Path, capsys: Said) -> None:
     """WS-ERRORS-1: a still picture lasts less than a unit."""
     picture = folder / "still.png"

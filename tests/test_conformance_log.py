@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from conformance.reporting.events import (
     RunEnded,
     RunStarted,
 )
-from conformance.reporting.measure import Measurements
+from conformance.reporting.measure import Closeness, Drift, Measurements, Point
 from conformance.reporting.rendering import files
 from conformance.reporting.report import Report
 from conformance.verdicts import CaseResult, Verdict
@@ -36,6 +37,22 @@ FIRST = RunStarted(
     port="p", profile="all", clause=None, suite="0", started="2030-01-01T00:00:00+00:00", machine={}
 )
 PASSED = CaseResult(id="a/b:c", clause="WS-CLOCK-1", verdict=Verdict.PASS)
+MEASURED = Measurements(
+    closeness=(
+        Closeness(
+            tensor="logits",
+            dtype="float32",
+            rms=0.25,
+            rms_budget=0.5,
+            max=inf,
+            max_budget=1.0,
+            worst=(1, 2),
+            actual=inf,
+            expected=3.0,
+        ),
+    ),
+    drift=(Drift(tensor="audio", points=(Point(unit=7, error=0.1, budget=0.2),)),),
+)
 EVENTS = st.one_of(
     st.builds(
         RunStarted,
@@ -63,7 +80,7 @@ EVENTS = st.one_of(
             detail=TEXT,
             blame=st.sampled_from(["", "port", "suite"]),
             seconds=st.floats(0, 9),
-            measurements=st.just(Measurements()),
+            measurements=st.sampled_from([Measurements(), MEASURED]),
         ),
     ),
     st.builds(

@@ -101,6 +101,18 @@ def test_questions_name_clauses_that_exist_and_differ_in_name() -> None:
         assert op.signature
 
 
+OPTIONAL = {"media": "media", "latency": "planning", "cost": "planning", "training": "training"}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_only_the_formulas_of_some_pages_are_optional(name: str) -> None:
+    """WS-CONFORMANCE-16: and the midpoint rule; they are asked about their own pages alone."""
+    topics = {c.split("-")[1] for _, q in questions(OPS[name], ("float32",)) for c in q.clauses}
+    own = {OPTIONAL.get(topic.lower(), "math") for topic in topics}
+    feature = own.pop() if len(own) == 1 else "math"
+    assert OPS[name].feature == ("midpoint" if name == "flow.solve_midpoint" else feature)
+
+
 def test_a_question_cannot_be_changed() -> None:
     (_, question), *_ = questions(OPS["backbone.rms_norm"], ("float32",))
     with pytest.raises(ValueError, match="read-only"):

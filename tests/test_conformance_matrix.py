@@ -26,8 +26,9 @@ def listed(found: tuple[str, ...]) -> None:
 
 
 def test_ws_conformance_22_no_clause_lacks_code_check_or_mutant() -> None:
-    """Fill a gap with a check and a mutant, or say in conformance/data/not_judged.toml why there is
-    none; after new mutants run scripts/kill_table.py."""
+    """Fill a gap with a check and a mutant, after which scripts/kill_table.py is run; or say in
+    conformance/data/not_judged.toml why no port can be asked, and fill it with a defect of ours in
+    tests/own_mutants/, after which scripts/own_kill_table.py is run."""
     listed(gaps(rows()))
 
 
@@ -79,6 +80,7 @@ WHOLE = Row(
     checks=("codec/geometry",),
     mutants=("some",),
     oracles=(),
+    own=(),
     exempt="",
 )
 
@@ -90,10 +92,14 @@ WHOLE = Row(
         ({"code": ()}, ("WS-CLOCK-2: no docstring of the code cites it",)),
         ({"mutants": ()}, ("WS-CLOCK-2: no killing mutant",)),
         ({"checks": (), "mutants": ()}, ("WS-CLOCK-2: no check", "WS-CLOCK-2: no killing mutant")),
-        ({"checks": (), "mutants": (), "exempt": "a reason"}, ()),
+        ({"checks": (), "mutants": (), "exempt": "a reason", "own": ("some",)}, ()),
+        (
+            {"checks": (), "mutants": (), "exempt": "a reason"},
+            ("WS-CLOCK-2: exempt, and no defect of ours that its tests notice",),
+        ),
         ({"clause": attrs.evolve(registry()["WS-CLOCK-2"], level="MAY"), "checks": ()}, ()),
     ],
-    ids=["whole", "no code", "no mutant", "no check", "exempt", "no MUST"],
+    ids=["whole", "no code", "no mutant", "no check", "exempt", "exempt, no defect", "no MUST"],
 )
 def test_each_kind_of_gap_is_seen(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: tuple[str, ...]
@@ -109,6 +115,17 @@ def test_an_exemption_without_need_or_clause_is_seen(monkeypatch: pytest.MonkeyP
         "WS-NOWHERE-1: exempt, but not written",
         "WS-CLOCK-2: is judged and killed; take it off not_judged.toml",
     )
+
+
+def test_an_exempt_topic_without_need_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WS-CONFORMANCE-22: a topic needs it as long as one of its clauses does."""
+    group = Exempt(reason="a reason", topics=("CLOCK",))
+    monkeypatch.setattr(trace_matrix, "exempt", lambda: (group,))
+    whole = attrs.evolve(WHOLE, exempt="a reason")
+    lacking = attrs.evolve(whole, mutants=(), own=("some",))
+    needless = "CLOCK: each of its clauses is judged and killed; take it off"
+    assert gaps([whole, whole]) == (needless,)
+    assert gaps([whole, lacking]) == ()
 
 
 def test_a_changed_text_names_the_clause_and_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:

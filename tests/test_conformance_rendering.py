@@ -115,10 +115,15 @@ def test_visible_text_cannot_steer_anything(text: str) -> None:
     shown = visible(text)
     shown.encode("utf-8")
     assert not re.search(
-        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", shown
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", shown
     )
     if text.isalnum() and text.isascii():
         assert shown == text
+
+
+def test_a_separator_of_lines_is_shown() -> None:
+    """One that is no line feed; in a terminal or a script it may begin a line all the same."""
+    assert visible("a\u2028b\u2029c\nd") == "a\\u2028b\\u2029c\nd"
 
 
 @given(st.text(max_size=60), st.integers(1, 50))

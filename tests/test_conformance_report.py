@@ -12,7 +12,7 @@ from rich.console import Console
 
 from conformance import runner
 from conformance.reporting.rendering.files import RENDERERS, write
-from conformance.reporting.report import Report, as_json, show, worst
+from conformance.reporting.report import Report, as_json, by_check, show, worst
 from conformance.verdicts import CaseResult, Verdict
 from spec.errors import PortError
 
@@ -98,3 +98,12 @@ def test_check_writes_its_report(tmp_path: Path) -> None:
     report = runner.check("reference", clause="WS-EXCHANGE-7", report_dir=tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == as_json(report)
     assert report.exit_status == 0
+    # No profile was chosen.
+    assert as_json(report)["profile"] == "all"
+
+
+def test_ws_conformance_13_the_check_of_a_case_stands_before_the_first_colon() -> None:
+    """A case may have colons in its name; a row of the table is a check."""
+    case = CaseResult(id="a/b:c:d", clause="WS-A-1", verdict=Verdict.PASS)
+    assert case.check == "a/b"
+    assert list(by_check((case, *REPORT.cases))) == ["a/b"]

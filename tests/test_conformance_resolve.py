@@ -46,6 +46,14 @@ def test_ws_conformance_12_module_and_factory() -> None:
     assert resolve("mutant:tau-upwards").hello().name == "tau-upwards"
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("reference", "reference"), ("split", "split"), ("benign:fused-attention", "fused-attention")],
+)
+def test_ws_conformance_12_each_name_gives_its_own_port(name: str, says: str) -> None:
+    assert resolve(name).hello().name == says
+
+
 def test_ws_conformance_12_judging_half_needs_no_torch() -> None:
     code = "import conformance.runner, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
+import attrs
 import pytest
 from port_judging import oracle
 
@@ -61,6 +62,8 @@ def bad() -> str:
         ((good, raising(Unsupported("offline"))), "pass", 0),
         ((good, raising(Unsupported("session"))), "fail", 1),
         ((), "inconclusive", 3),
+        ((raising(Inconclusive("too short")), raising(PortFault("gone"))), "error", 1),
+        ((raising(ZeroDivisionError("ours")), raising(PortFault("gone"))), "error", 1),
     ],
 )
 def test_ws_conformance_11_verdict_and_exit_status(
@@ -90,6 +93,25 @@ def test_ws_conformance_10_every_case_is_judged_and_told_in_one_line() -> None:
     assert report.cases[1].id == "x/y:1"
 
 
+def test_ws_conformance_10_a_port_that_ends_the_process_ends_one_case() -> None:
+    def leaves() -> None:
+        raise SystemExit(0)
+
+    report = run_of(check_of(leaves, good))
+    assert [case.verdict.value for case in report.cases] == ["error", "pass"]
+    assert report.exit_status == 1
+
+
+def test_ws_conformance_10_the_command_of_a_failure_is_one_for_a_shell() -> None:
+    """Also where the port's name and the case's have blanks and quotes in them."""
+    name = "cmd:\"./a port\" --as 'it is'"
+    odd = attrs.evolve(check_of(), cases=lambda _: (Case(name="a b", judge=bad),))
+    (case,) = runner.run(ReferencePort(), oracle(), name, [odd], profile="session").cases
+    again = case.detail.partition("; reproduce: ")[2]
+    options = ["--port", name, "--profile", "session", "--clause", "WS-X-1", "--case", "x/y:a b"]
+    assert shlex.split(again) == ["wanstreamer", "check", *options]
+
+
 def test_ws_conformance_5_profiles_that_a_port_does_not_claim_are_left_out() -> None:
     class CodecOnly(ReferencePort):
         def hello(self) -> Hello:
@@ -103,6 +125,9 @@ def test_ws_conformance_5_profiles_that_a_port_does_not_claim_are_left_out() -> 
             )
 
     assert run_of(check_of(bad), port=CodecOnly()).exit_status == 3
+    of_all = attrs.evolve(check_of(good, name="x/all"), profile=None)
+    report = run_of(check_of(bad), of_all, port=CodecOnly())
+    assert [case.id for case in report.cases] == ["x/all:0"]
 
 
 def test_a_port_without_hello_is_an_error_of_the_port() -> None:

@@ -111,6 +111,19 @@ def test_ws_conformance_23_a_port_that_is_there_once_is_judged_here(port: str) -
     assert tuple(dict.fromkeys(checks)) == CHOSEN
 
 
+def test_ws_conformance_23_what_is_agreed_is_the_port_and_every_case() -> None:
+    """A port that is asked one case more, or another, is not asked the same."""
+    planned = planned_for("reference", False)
+    ((owner, case), *others), hello = planned.todo, planned.context.hello
+    renamed = attrs.evolve(planned, todo=((owner, attrs.evolve(case, name="other")), *others))
+    fewer = attrs.evolve(planned, todo=tuple(others))
+    backwards = attrs.evolve(planned, todo=planned.todo[::-1])
+    agreed = {fingerprint(each) for each in (planned, renamed, fewer, backwards)}
+    assert len(agreed) == 4
+    again = planned_for("reference", False)
+    assert (again.context.hello, fingerprint(again)) == (hello, fingerprint(planned))
+
+
 def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
     """In the middle of a case that never ends, and without being killed: its port is let go."""
     planned = planned_for("second_ports:Sleeping")
@@ -132,6 +145,7 @@ def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
 
 def test_ws_conformance_23_what_is_judged_by_the_clock_is_judged_alone() -> None:
     planned = planned_for("reference", False)
+    assert shared(planned) == planned.checks
     latency = next(check for check in CHECKS.values() if check.profile == "latency")
     assert latency not in shared(attrs.evolve(planned, checks=(*planned.checks, latency)))
 

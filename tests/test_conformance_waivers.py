@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,24 @@ def test_ws_conformance_20_a_waiver_that_is_not_needed_fails_the_run(
     assert report.exit_status == 1
     assert says in report.cases[-1].detail
     assert "https://example.org/7" in report.cases[-1].detail
+
+
+def test_ws_conformance_20_a_case_about_several_clauses_is_covered_by_each() -> None:
+    assert verdicts(run(waiver(clause="WS-CLOCK-2"), a=fails)) == ["waived", "pass"]
+
+
+def test_ws_conformance_20_its_last_day_ends_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a machine where the next day has begun already does not count."""
+
+    class Clock:
+        @staticmethod
+        def now(zone: dt.tzinfo | None = None) -> dt.datetime:
+            utc = dt.datetime(2030, 1, 31, 23, 30, tzinfo=dt.UTC)
+            return utc.astimezone(zone or dt.timezone(dt.timedelta(hours=9)))
+
+    monkeypatch.setattr(runner, "dt", SimpleNamespace(datetime=Clock, UTC=dt.UTC))
+    assert verdicts(run(waiver(expires="2030-01-31"), a=fails)) == ["waived", "pass"]
+    assert verdicts(run(waiver(expires="2030-01-30"), a=fails)) == ["fail", "fail"]
 
 
 def test_a_waiver_of_what_was_not_asked_is_left_alone() -> None:

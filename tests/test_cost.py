@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import attrs
 import cost_world
@@ -12,8 +14,8 @@ import torch
 from torch import nn
 
 from optimized.payloads import pack_entries, pack_unit
-from reference import session, thinker
-from spec import cost
+from reference import public_config, session, thinker
+from spec import clock, cost, cost_layers
 from spec.cost_layers import Conv
 from spec.cost_stages import Work, Workload, linear, stages, transformer
 from spec.layout import Modalities
@@ -90,6 +92,25 @@ def test_sizes_of_the_public_models() -> None:
         assert counted["backbone"] + counted["lm_head"] + vocab * d == parameters
 
 
+def test_configurations_of_the_public_models() -> None:
+    """WS-PRESETS-7: what the published `config.json` says is the backbone of the preset, so that
+    the user's own checkpoint fits; and the slots and frames are those of the clause."""
+    both: dict[str, Any] = {
+        "model_type": "qwen3", "head_dim": 128, "hidden_act": "silu", "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-6, "rope_scaling": None, "rope_theta": 1_000_000,
+        "use_sliding_window": False, "attention_bias": False,
+    }  # fmt: skip
+    small = {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28,
+             "num_attention_heads": 16, "tie_word_embeddings": True}  # fmt: skip
+    large = {"hidden_size": 4096, "intermediate_size": 12_288, "num_hidden_layers": 36,
+             "num_attention_heads": 32, "tie_word_embeddings": False}  # fmt: skip
+    for preset, own in ((QWEN3_1_7B, small), (QWEN3_8B, large)):
+        assert public_config.backbone_of(both | own, "config.json") == preset.backbone
+        assert preset.tokenizer.vocab_size == 151_936
+        assert (preset.state_slots, preset.agent_text_slots, preset.user_text_slots) == (1, 3, 4)
+        assert (preset.frame_height, preset.frame_width) == (192, 336)
+
+
 @pytest.mark.parametrize("config", SMALL_SESSIONS, ids=named)
 def test_flops_are_those_of_the_real_passes(config: SessionConfig) -> None:
     """WS-COST-2, WS-COST-3: every stage of every unit, exactly, as the history grows."""
@@ -157,6 +178,52 @@ def test_bytes_of_a_pass_by_hand() -> None:
     assert linear(0, 4, 7) == Work(0, 0)
     conv = Conv(2, 5, (3, 3), 10, 6)
     assert (conv.flops, conv.elements_moved) == (2 * 90 * 6, 90 + 5 + 20 + 30)
+
+
+STACKS: Mapping[str, Callable[[Preset], cost_layers.Stack]] = {
+    "video encoder": cost_layers.video_encoder,
+    "video codec encoder": cost_layers.video_codec_encoder,
+    "video codec decoder": cost_layers.video_codec_decoder,
+    "audio encoder": cost_layers.audio_encoder,
+    "audio codec encoder": lambda preset: cost_layers.audio_codec_encoder(preset.audio_codec),
+    "audio codec decoder": lambda preset: cost_layers.audio_codec_decoder(preset.audio_codec),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("preset", [TINY, samples.OTHER, QWEN3_8B], ids=lambda p: p.name)
+def test_a_convolution_reads_what_the_one_before_it_wrote(name: str, preset: Preset) -> None:
+    """WS-COST-4: the input of each, once: as many numbers as the last one's output, and what a unit
+    has at either end. Folding space into channels changes no number."""
+    convs = STACKS[name](preset).convs
+    ends = {
+        "video": 3 * clock.FRAMES_PER_UNIT * preset.frame_height * preset.frame_width,
+        "audio": clock.AGENT_SAMPLES_PER_UNIT,
+    }
+    if "decoder" in name:
+        assert convs[-1].c_out * convs[-1].points_out == ends[name[:5]]
+    elif name == "audio encoder":
+        frames = clock.USER_SAMPLES_PER_UNIT // preset.encoders.mel_hop
+        assert convs[0].c_in * convs[0].points_in == preset.encoders.n_mels * frames
+    else:
+        assert convs[0].c_in * convs[0].points_in == ends[name[:5]]
+    for before, after in itertools.pairwise(convs):
+        assert after.c_in * after.points_in == before.c_out * before.points_out
+
+
+def test_every_pass_reads_its_weights_anew() -> None:
+    """WS-COST-4: of the head before each text slot and the pass over it, and of each evaluation."""
+    config = SessionConfig(preset=samples.OTHER, schedule="overlapped")
+    backbone = cost.backbone_parameters(config.preset.backbone)
+    passes = stages(Workload.full(config), 3)
+    head = config.preset.backbone.d_model * config.preset.tokenizer.vocab_size
+    slots, steps = config.preset.agent_text_slots, config.preset.solver_steps
+    assert [w.weights for w in passes["update"]] == [backbone] * 2 + [head, backbone] * slots
+    assert len({(w.elements, w.weights) for w in passes["solve"][:steps]}) == 1
+    assert passes["solve"][0].weights > backbone
+    assert len(passes["solve"]) == steps + 1
+    for works in passes.values():
+        assert all(work.elements > work.weights > 0 for work in works)
 
 
 @pytest.mark.parametrize("config", SMALL_SESSIONS, ids=named)

@@ -7,6 +7,7 @@ import torch
 from reference import recipe
 from reference.audio_codec import AudioCodec
 from reference.audio_encoder import AudioEncoder
+from reference.model import WanStreamer
 from reference.video_codec import VideoCodec
 from reference.video_encoder import VideoEncoder
 from spec.presets import TINY
@@ -29,6 +30,20 @@ def test_encoders_share_no_weight_with_the_codecs() -> None:
             for parameter in codec.parameters():
                 parameter.zero_()
     assert torch.equal(before, encoders[0].encode_whole(frames))
+
+
+def test_the_model_keeps_them_apart() -> None:
+    """WS-ENCODER-1: inside the model, too, encoders and codecs have no storage in common, and the
+    projections into the model are in no encoder."""
+    model = WanStreamer(TINY)
+    encoders = {p.data_ptr() for e in (model.video_encoder, model.audio_encoder)
+                for p in e.parameters()}  # fmt: skip
+    codecs = {p.data_ptr() for c in (model.video_codec, model.audio_codec) for p in c.parameters()}
+    projections = {p.data_ptr() for layer in (model.user_video_proj, model.user_audio_proj)
+                   for p in layer.parameters()}  # fmt: skip
+    assert len(projections) == 4
+    assert not encoders & codecs
+    assert not encoders & projections
 
 
 def test_modules_hold_parameters_only() -> None:

@@ -75,8 +75,9 @@ def test_ws_media_8_an_encoders_padding_is_left_out() -> None:
     frame.duration = 768
     assert len(to_mono(frame, CLIP)) == 768
     frame.time_base = Fraction(1, 1_000)
-    frame.duration = 64
-    assert len(to_mono(frame, CLIP)) == 1_024
+    for rounded in (63, 64):
+        frame.duration = rounded
+        assert len(to_mono(frame, CLIP)) == 1_024
 
 
 def block(start_ms: float, samples: Float64[np.ndarray, "n"], rate: int) -> Timed[np.ndarray]:
@@ -92,6 +93,9 @@ def test_ws_media_9_late_audio_is_preceded_by_silence() -> None:
     """WS-MEDIA-9: the first block stands at its own sample, however small the lead."""
     signal = joined([block(5, np.ones(800), 8_000)])
     assert signal.tolist() == [0.0] * 40 + [1.0] * 800
+    # 0.1 ms are 0.8 of a sample, 0.05 ms are 0.4.
+    for start_ms, silent in ((0.1, 1), (0.05, 0)):
+        assert joined([block(start_ms, np.ones(8), 8_000)]).tolist() == [0.0] * silent + [1.0] * 8
 
 
 def test_ws_media_9_gaps_are_silence_and_overlaps_are_dropped() -> None:
@@ -101,6 +105,15 @@ def test_ws_media_9_gaps_are_silence_and_overlaps_are_dropped() -> None:
     assert gap.tolist() == [1.0] * 800 + [0.0] * 400 + [2.0] * 800
     overlap = joined([block(0, one, 8_000), block(50, two, 8_000), block(60, three, 8_000)])
     assert overlap.tolist() == [1.0] * 800 + [2.0] * 400 + [3.0] * 80
+
+
+def test_ws_media_9_more_than_half_a_tick_off_is_no_jitter() -> None:
+    """WS-MEDIA-9: 21 ms late is a gap, 21 ms early an overlap of 168 samples."""
+    one, two = np.full(800, 1.0), np.arange(800.0)
+    late = joined([block(0, one, 8_000), block(121, two, 8_000)])
+    assert late.tolist() == [1.0] * 800 + [0.0] * 168 + two.tolist()
+    early = joined([block(0, one, 8_000), block(79, two, 8_000)])
+    assert early.tolist() == [1.0] * 800 + two[168:].tolist()
 
 
 @given(jitter=st.lists(st.integers(-20, 20), min_size=1, max_size=12))
@@ -158,6 +171,15 @@ def test_ws_media_8_samples_beyond_full_scale_are_clipped() -> None:
     """WS-MEDIA-8: float PCM may exceed ±1; a unit does not."""
     unit = UserAudio(iter([np.array([7.0, -7.0, 0.5])]), 16_000).unit()
     assert unit[:3].tolist() == [1.0, -1.0, 0.5]
+
+
+def test_ws_media_8_clipping_comes_after_resampling() -> None:
+    """WS-MEDIA-8: the resampler is given the samples as they are, beyond full scale or not."""
+    sound = 4 * noise(1, 8_000)[0]
+    resampled, _ = resample.resample(sound, resample.start(48_000))
+    unit = UserAudio(iter([sound]), 48_000).unit()
+    assert np.abs(resampled[:2_560]).max() > 1
+    assert np.array_equal(unit, np.clip(resampled[:2_560], -1.0, 1.0))
 
 
 def test_ws_media_12_the_buffer_is_bounded() -> None:

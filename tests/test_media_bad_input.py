@@ -16,7 +16,7 @@ import pytest
 from media_clips import grey, noise, write_clip
 
 from reference.media.reader import open_clip
-from reference.media.source import check_rate, check_size
+from reference.media.source import Source, check_rate, check_size
 from spec.errors import MediaError
 
 
@@ -54,6 +54,7 @@ NOT_CLIPS: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "empty": ("a.mp4", lambda _: b"", "an empty file"),
     "text": ("a.mp4", lambda _: b"hello world\n" * 500, "opening"),
     "text that libav would draw": ("a.txt", lambda _: b"hello\n" * 500, "a text file"),
+    "text for another screen": ("a.adf", lambda _: b"\1" + b"hello\n" * 5_000, "a text file"),
     "random": ("a.mp4", lambda _: np.random.default_rng(0).bytes(100_000), "opening"),
     "zeros": ("a.mkv", lambda _: bytes(50_000), "opening"),
     "a still": ("a.jpg", jpeg, "40 ms of video"),
@@ -162,6 +163,19 @@ def test_ws_media_10_absurd_times(tmp_path: Path) -> None:
         times_ms=[10**9 + 40 * i for i in range(8)],
         sound=noise(1, 8_000),
     )
+    # An hour is a pause; a millisecond more is not.
+    for name, late in (("hour", 3_600_160), ("more", 3_600_161)):
+        path = write_clip(
+            tmp_path / f"{name}.mkv", pictures=grey(5), times_ms=[0, 40, 80, 120, late]
+        )
+        with Source(path, "video") as source:
+            frames = source.frames()
+            assert len([next(frames) for _ in range(4)]) == 4
+            if name == "hour":
+                assert next(frames).start_ns == late * 1_000_000
+            else:
+                with pytest.raises(MediaError, match="a hole of 3600 s"):
+                    next(frames)
     assert "999999 s apart" in refused(apart) or "1000000 s apart" in refused(apart)
 
 
@@ -242,6 +256,25 @@ def test_ws_media_11_damage_names_the_time_where_it_broke(tmp_path: Path) -> Non
     content[place : place + size] = b"\xff" * size
     path.write_bytes(content)
     assert "after 1663 ms of its audio: " in refused(path)
+
+
+def test_ws_media_11_the_last_packet_of_a_stream_may_be_broken(tmp_path: Path) -> None:
+    """WS-MEDIA-11: it is left out, also where another stream goes on after it."""
+    path = write_clip(
+        tmp_path / "a.mov",
+        pictures=grey(8),
+        video_codec="png",
+        pix_fmt="rgb24",
+        sound=noise(1, 24_000),
+        audio_codec="pcm_s16le",
+    )
+    with av.open(str(path)) as container:
+        position = [p.pos for p in container.demux(video=0) if p.pos is not None and p.size][-1]
+    assert position is not None
+    content = bytearray(path.read_bytes())
+    content[position : position + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    assert read(path) == 2
 
 
 def test_ws_media_11_a_rate_that_changes_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count, islice
@@ -81,6 +82,24 @@ def test_ws_media_12_hold_reads_no_further_than_it_must() -> None:
 
     assert list(islice(hold(endless()), 4)) == [0, 1, 2, 3]
     assert max(read) == 4
+
+
+class Picture:
+    """Something that can be seen to be gone."""
+
+
+def test_ws_media_12_hold_keeps_one_frame() -> None:
+    """WS-MEDIA-12: what was shown before is let go; one frame is held and one is at hand."""
+    alive: weakref.WeakSet[Picture] = weakref.WeakSet()
+
+    def endless() -> Iterator[Timed[Picture]]:
+        for n in count():
+            picture = Picture()
+            alive.add(picture)
+            yield Timed(start_ns=40 * n * MS, end_ns=40 * (n + 1) * MS, data=picture)
+
+    for _ in islice(hold(endless()), 50):
+        assert len(alive) <= 3
 
 
 @pytest.mark.parametrize(

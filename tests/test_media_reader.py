@@ -15,6 +15,7 @@ from media_clips import grey, noise, write_clip
 
 from reference.media import resample
 from reference.media.reader import open_clip
+from reference.media.source import nanoseconds
 from reference.units import UserUnit
 from spec import clock
 
@@ -121,6 +122,46 @@ def test_ws_media_1_the_default_stream_is_read(tmp_path: Path) -> None:
                 container.mux(stream.encode(frame))
                 container.mux(stream.encode(None))
         assert float(heard(read(path))[0]) == expected
+
+
+def test_ws_media_1_the_first_of_several_defaults_is_read(tmp_path: Path) -> None:
+    """WS-MEDIA-1: of streams 1 and 2, both marked default, stream 1; stream 0 is not marked."""
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_f32le", rate=16_000, layout="mono") for _ in range(3)]
+        for i, stream in enumerate(streams):
+            assert isinstance(stream, av.AudioStream)
+            stream.disposition = Disposition.default if i else Disposition.dub
+        for i, stream in enumerate(streams):
+            assert isinstance(stream, av.AudioStream)
+            values = np.full((1, 4_000), i / 4, np.float32)
+            frame = av.AudioFrame.from_ndarray(values, "flt", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+            container.mux(stream.encode(frame))
+    assert float(heard(read(path))[0]) == 0.25
+
+
+def test_ws_media_1_a_stream_without_a_frame_does_not_exist(tmp_path: Path) -> None:
+    """WS-MEDIA-1: declared and empty; nor does it set time zero."""
+    path = write_clip(
+        tmp_path / "clip.mkv",
+        pictures=grey(8),
+        times_ms=[400 + 40 * i for i in range(8)],
+        sound=np.zeros((1, 0)),
+    )
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 1
+    units = read(path)
+    assert shown(units) == [*range(1, 9)]
+    assert all(unit.audio is None for unit in units)
+
+
+@pytest.mark.parametrize(("pts", "expected"), [(5, 55_556), (4, 44_444), (-5, -55_556)])
+def test_ws_media_1_times_are_to_the_nearest_nanosecond(pts: int, expected: int) -> None:
+    """WS-MEDIA-1: ticks of 1/90,000 s, as MPEG has them."""
+    frame = av.VideoFrame(16, 16, "rgb24")
+    frame.time_base = Fraction(1, 90_000)
+    assert nanoseconds(frame, pts) == expected
 
 
 def test_ws_media_1_time_zero_is_the_earliest_start(tmp_path: Path) -> None:

@@ -196,6 +196,20 @@ def test_ws_media_15_a_failed_run_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_ws_media_15_an_interruption_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WS-MEDIA-15: no temporary file is left when the writer is not even made."""
+
+    def stop(_writer: ClipWriter) -> None:
+        raise Stop
+
+    monkeypatch.setattr(ClipWriter, "_add_audio", stop)
+    with pytest.raises(Stop):
+        write(tmp_path / "out.mp4", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ws_media_15_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     """WS-MEDIA-15: until the end the old content stands; then the new one does."""
     path = tmp_path / "out.mp4"
@@ -203,7 +217,8 @@ def test_ws_media_15_the_file_appears_only_when_it_is_whole(tmp_path: Path) -> N
     with ClipWriter(path, height=HEIGHT, width=WIDTH, audio=True, video=True) as writer:
         writer.write(video_unit(), audio_unit())
         assert path.read_bytes() == b"old"
-        assert all(other.parent == tmp_path for other in tmp_path.iterdir())
+        (temporary,) = (other for other in tmp_path.iterdir() if other != path)
+        assert temporary.stat().st_dev == path.stat().st_dev
     assert len(decoded_video(path)[0]) == 4
     assert list(tmp_path.iterdir()) == [path]
 

@@ -69,6 +69,33 @@ def test_devices_state_their_numbers() -> None:
             assert device.peak_flops("bfloat16") == device.bf16_flops > device.fp32_flops
 
 
+STATED = {
+    "h100-sxm": (989_400, 66_900, 80, 3_350, 450),
+    "h200-sxm": (989_400, 66_900, 141, 4_800, 450),
+    "a100-sxm-80gb": (312_000, 19_500, 80, 2_039, 300),
+    "l40s": (362_050, 91_600, 48, 864, 32),
+    "rtx-4090": (165_200, 82_600, 24, 1_008, 32),
+}
+"""Of each maker's sheet: dense bf16 and fp32 GFLOP/s, GB of memory, GB/s of it, and of the link one
+way, which is half of what is advertised for NVLink and PCIe."""
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_device_states_what_its_maker_does(name: str) -> None:
+    """WS-COST-7: dense products, one direction of the link."""
+    d, giga = devices()[name], 10**9
+    stated = (d.bf16_flops, d.fp32_flops, d.memory_bytes, d.memory_bandwidth, d.link_bandwidth)
+    assert stated == tuple(number * giga for number in STATED[name])
+
+
+def test_a_dtype_that_is_asked_for_is_planned_in(capsys: Said) -> None:
+    """WS-COST-7: bfloat16 unless another is asked for: twice the bytes, a fifteenth of the peak."""
+    ours, other = planned(capsys), planned(capsys, "--dtype", "float32")
+    assert (ours["dtype"], other["dtype"]) == ("bfloat16", "float32")
+    assert other["weight_bytes"] == 2 * ours["weight_bytes"]
+    assert other["histories"][0]["stage_ns"]["solve"] > ours["histories"][0]["stage_ns"]["solve"]
+
+
 def test_a_pass_takes_what_binds_it() -> None:
     """WS-COST-8: by hand. 300 kFLOP at 100 kFLOP/s is 3 s; 20,000 elements of 4 bytes at
     10 kB/s are 8 s; in bfloat16 0.3 s and 4 s."""
@@ -100,6 +127,16 @@ def test_stage_times_of_a_large_preset_by_hand() -> None:
     assert roofline.stage_times(plan, 0).update == -int(-seconds * 10**9 // 1)
     # The slice is [O, L], 40 tokens of 147,456 bytes and 64 of row, at 450 GB/s.
     assert roofline.stage_times(plan, 0).comm == -(-40 * (147_456 + 64) * 10 // 4500)
+
+
+def test_the_larger_of_slice_and_latents_binds_the_link() -> None:
+    """WS-COST-8: where latents are wide, they do; at 1 kB/s a byte takes a millisecond."""
+    audio = attrs.evolve(samples.SMALL.audio_codec, latent_channels=5_000)
+    wide = attrs.evolve(SMALL, preset=attrs.evolve(samples.SMALL, audio_codec=audio))
+    latents = cost.latents_bytes(wide, 4)
+    assert latents > 4 * 4 * 5_000
+    assert roofline.comm_ns(attrs.evolve(PLAN, config=wide)) == latents * 10**6
+    assert roofline.comm_ns(PLAN) == cost.slice_bytes(SMALL, 4) * 10**6
 
 
 @pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
@@ -136,6 +173,15 @@ def test_a_session_ends_where_memory_or_time_does() -> None:
         assert late == 0 or roofline.cycle_at(plan, late - 1) <= UNIT_NS
 
 
+def test_keys_and_values_of_the_prefill_take_memory() -> None:
+    """WS-COST-9: to the byte: a device with room for three units after a prompt."""
+    config = attrs.evolve(SMALL, prompt=(1,) * 500)
+    for spare, units in ((0, 3), (-1, 2)):
+        size = cost.weight_bytes(SMALL.preset, 4) + cost.kv_bytes(config, 3, 4) + spare
+        device = attrs.evolve(ROUND, memory_bytes=size)
+        assert roofline.units_in_memory(attrs.evolve(PLAN, config=config, device=device)) == units
+
+
 def test_weights_that_do_not_fit_leave_no_unit(capsys: Said) -> None:
     """WS-COST-9: 8.3 G parameters of 4 bytes are more than 16 GB: no session, and it says so."""
     result = planned(capsys, "--preset", "qwen3-8b", "--device", "cpu-2core")
@@ -165,6 +211,8 @@ def test_solver_steps_fit_up_to_the_cycle(unit: int) -> None:
         fit = roofline.solver_steps_in_time(candidate, unit)
         assert roofline.cycle_at(roofline.with_steps(candidate, fit + 1), unit) > UNIT_NS
         assert fit == 0 or roofline.keeps_up(roofline.with_steps(candidate, fit), unit)
+    # A device so slow that a single step is too many.
+    assert roofline.solver_steps_in_time(PLAN, unit) == 0
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 7, 8, 9, 1000])

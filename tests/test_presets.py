@@ -77,6 +77,8 @@ REFUSED: list[tuple[Change, str, object, str]] = [
         "5 widths",
     ),
     (lambda: attrs.evolve(TINY.encoders, mel_hop=150), "encoders.mel_hop", 150, "640 samples"),
+    # 256 divides a unit's samples, but not a tick's.
+    (lambda: attrs.evolve(TINY.encoders, mel_hop=256), "encoders.mel_hop", 256, "640 samples"),
     (lambda: attrs.evolve(TINY.encoders, mel_window=100), "encoders.mel_window", 100, "160"),
 ]
 

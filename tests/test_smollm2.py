@@ -29,7 +29,7 @@ from spec.layout import Modality, prefill_rows
 from spec.presets import SMOLLM2_135M, TINY
 from spec.session import SessionConfig
 from wanstreamer import engines
-from wanstreamer.run import run_command
+from wanstreamer.run import run_command, silent_units
 from wanstreamer.stream import stream
 
 # The shared load counts for the test that comes first.
@@ -275,6 +275,23 @@ def test_another_tokenizer_is_refused(change: dict[str, Any], says: str) -> None
     """WS-WEIGHTS-5: the preset's ids must be the file's."""
     with pytest.raises(WeightsError, match=says):
         bpe_text.of_gguf(smollm2.gguf_path(), attrs.evolve(TOKENS, **change))
+
+
+@pytest.mark.parametrize(("key", "came"), [("model", "llama"), ("pre", "gpt-2")])
+def test_a_tokenizer_of_another_kind_is_refused(
+    key: str, came: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WS-WEIGHTS-5: one that is no byte-level BPE, or that cuts words by other rules."""
+    held, full = gguf_file.value, f"tokenizer.ggml.{key}"
+    monkeypatch.setattr(gguf_file, "value", lambda r, k: came if k == full else held(r, k))
+    with pytest.raises(WeightsError, match=f"tokenizer ggml.{key} of .*got '{came}'"):
+        bpe_text.of_gguf.__wrapped__(smollm2.gguf_path(), TOKENS)
+
+
+def test_the_agents_turn_has_64_units() -> None:
+    """WS-PRESETS-6: in which the user says nothing."""
+    users = [(user.unit, user.text, user.audio, user.video) for user in silent_units()]
+    assert users == [(k, (), None, None) for k in range(64)]
 
 
 def test_float_metadata_are_decimals() -> None:

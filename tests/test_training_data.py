@@ -7,6 +7,7 @@ from itertools import pairwise
 import attrs
 import numpy as np
 import pytest
+import samples
 import torch
 import training_world as world
 
@@ -54,6 +55,17 @@ def test_a_record_is_a_function_of_its_name(stage: int) -> None:
         assert not all(same(a, b) for a, b in zip(first, others, strict=True))
 
 
+def test_a_record_does_not_depend_on_the_batch() -> None:
+    """WS-TRAINING-15: record n is the same whether one record or four make an update."""
+    config = world.small_run(2, batch=4)
+    together = data.batch_of(config, 1)
+    single = attrs.evolve(config, batch=1)
+    for n, record in zip(range(4, 8), together, strict=True):
+        (alone,) = data.batch_of(single, n)
+        assert alone.name == record.name
+        assert same(alone, record)
+
+
 def test_held_out_records_are_never_trained_on() -> None:
     """WS-TRAINING-15: their names are in no run, whatever its seed; all have their condition."""
     config = world.small_run(1, drop=0.5, held_out=26)
@@ -78,6 +90,26 @@ def test_draws_are_spread() -> None:
     assert fractions.var() == pytest.approx(1 / 12, abs=0.005)
 
 
+def test_draws_are_those_of_the_recipe() -> None:
+    """WS-TRAINING-15: known values, so that every process and machine draws the same."""
+    assert draws.integer("n/0", 2**64) == 16_861_815_287_814_573_238
+    assert draws.fraction("f/0") == 0.2962571084499359
+
+
+def test_noise_is_a_function_of_its_name() -> None:
+    """WS-TRAINING-15: the same under the same name, another under another one, and a unit
+    Gaussian's in mean and variance."""
+    model, config = samples.model_of(TINY), SessionConfig(preset=TINY, schedule="overlapped")
+    names = [f"e/{i}" for i in range(40)]
+    drawn = [draws.epsilon(model, config, name, 0) for name in names]
+    again = draws.epsilon(model, config, "e/7", 0)
+    assert world.largest_error([again], [drawn[7]]) == 0
+    numbers = torch.stack([torch.cat([t.ravel() for t in world.tensors(z)]) for z in drawn])
+    assert len({tuple(row) for row in numbers.tolist()}) == len(names)
+    assert float(numbers.mean()) == pytest.approx(0, abs=0.05)
+    assert float(numbers.var()) == pytest.approx(1, abs=0.1)
+
+
 def test_the_tasks_take_turns() -> None:
     """WS-TRAINING-10: equal shares of understanding, dialogue, ASR, TTS and generation."""
     config = world.small_run(1, batch=len(TASKS))
@@ -94,6 +126,7 @@ def test_a_task_has_its_modalities_and_its_answer(name: str) -> None:
     task = TASKS[name]
     record = tasks.task_record(TINY, f"t/{name}", name, 4, drop=0.0)
     assert len(record) == (1 if task.still else 4)
+    assert [user.unit for user in record.users] == list(range(len(record)))
     for user in record.users:
         assert (user.audio is not None) == ("audio" in task.takes)
         assert (user.video is not None) == ("video" in task.takes)

@@ -89,8 +89,8 @@ def test_targets_are_the_velocities_of_the_path() -> None:
 
 
 def test_what_is_not_supervised_has_no_effect() -> None:
-    """WS-TRAINING-8: with unit 1 out of the masks the loss has no gradient there, neither in the
-    logits nor in the velocities, and does not change with their targets."""
+    """WS-TRAINING-1, WS-TRAINING-8: with unit 1 out of the masks the loss has no gradient there,
+    neither in the logits nor in the velocities, and does not change with their targets."""
     whole = world.record_of(world.session_config())
     slots = whole.config.layout.agent_text_slots
     record = attrs.evolve(
@@ -249,9 +249,12 @@ def test_the_codecs_learn_nothing() -> None:
     assert got.keys() == learned
 
 
-def test_checkpointing_changes_no_gradient() -> None:
-    """WS-TRAINING-6: loss and every gradient are the same bit by bit with and without."""
-    record = world.record_of(world.session_config())
+@pytest.mark.parametrize("schedule", ["overlapped", "sequential"])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_checkpointing_changes_no_gradient(schedule: str, *, conditional: bool) -> None:
+    """WS-TRAINING-6: loss and every gradient are the same bit by bit with and without, under
+    either λ, with a condition and without."""
+    record = world.record_of(world.session_config(schedule), conditional=conditional)
     results = []
     for checkpointing in (False, True):
         model = world.learning_model()

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from reference.training import __main__ as cli
-from reference.training import evaluation, learner, loop, saved, stages
+from reference.training import data, evaluation, learner, loop, losses, rollout, saved, stages
 from reference.training.config import TrainingConfig
+from reference.training.distribution_matching import matching_terms
 from reference.training.loop import Run
 from spec.errors import ConfigError, WanStreamerError, WeightsError
 
@@ -124,6 +125,37 @@ def test_stage_3_has_three_phases() -> None:
     config = world.small_run(3, steps=9)
     phases = [stages.phase_of(config, step) for step in range(9)]
     assert phases == ["cfg"] * 3 + ["steps"] * 3 + ["rolling"] * 3
+    for steps in (3, 4, 5, 8, 100):
+        config = world.small_run(3, steps=steps)
+        phases = [stages.phase_of(config, step) for step in range(steps)]
+        counts = [phases.count(name) for name in stages.PHASES]
+        assert phases == [n for n, c in zip(stages.PHASES, counts, strict=True) for _ in range(c)]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_what_the_phases_minimise(finished: Finished) -> None:
+    """WS-TRAINING-16: the rolling phase adds distribution matching, at its stated weight, to step
+    distillation; the words have a gradient in every phase."""
+    run = finished.run
+    if run.extra is None:
+        return
+    student, teacher, critic = run.student, run.extra.teacher, run.extra.critic.model
+    records = data.batch_of(student.config, 0)
+    rollouts = [rollout.roll_out(student.model, record, 0) for record in records]
+    cfg = [*stages.guided(student, teacher, records)]
+    steps = [*stages.chords(student, teacher, records)]
+    rolling = [*stages.rolling(student, run.extra, records, rollouts)]
+    weight = student.config.matching_weight
+    assert weight != 1
+    for record, own in zip(records, rollouts, strict=True):
+        terms = matching_terms(teacher, critic, record, own)
+        steps.append(weight * losses.mean_loss(terms, losses.total_counts(records, 1)))
+    assert [loss.item() for loss in rolling] == pytest.approx([loss.item() for loss in steps])
+    head = student.model.lm_head.weight
+    for loss in (cfg[0], rolling[0]):
+        (slope,) = torch.autograd.grad(loss, head, allow_unused=True)
+        assert slope is not None
+        assert slope.any()
 
 
 def test_a_stage_starts_from_the_one_before(finished: Finished, tmp_path: Path) -> None:
@@ -164,7 +196,15 @@ def of_another_shape(path: Path) -> None:
     save_file(tensors, path)
 
 
-@pytest.mark.parametrize("harm", [truncated, without_a_tensor, with_nan, of_another_shape])
+def of_another_type(path: Path) -> None:
+    tensors = load_file(path)
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].half()
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize(
+    "harm", [truncated, without_a_tensor, with_nan, of_another_shape, of_another_type]
+)
 def test_a_damaged_checkpoint_is_refused(harm: Callable[[Path], None], copied: Path) -> None:
     """WS-TRAINING-17: one clear error that names the file, and the tensor where it is one."""
     harm(saved.newest(copied) / "model.safetensors")
@@ -185,6 +225,26 @@ def test_a_checkpoint_comes_whole_or_not_at_all(finished: Finished, copied: Path
         loop.resume(copied)
 
 
+def test_a_save_that_breaks_off_changes_nothing(
+    finished: Finished, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WS-TRAINING-17: the disk is full after the first file: the last checkpoint is the newest."""
+    files: list[Path] = []
+
+    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if files:
+            raise OSError(28, "No space left on device")
+        files.append(path)
+        save_file(tensors, path)
+
+    monkeypatch.setattr(saved, "save_file", full)
+    further = attrs.evolve(finished.run.progress, step=9)
+    with pytest.raises(OSError, match="No space left"):
+        saved.save(copied, further, finished.run.learners)
+    assert saved.newest(copied).name == "step-000003"
+    assert files_of(saved.newest(copied)) == files_of(finished.folder)
+
+
 def test_no_pickle_is_written(finished: Finished) -> None:
     """WS-TRAINING-17: safetensors and JSON, nothing else."""
     files = [path for path in finished.run.out.rglob("*") if path.is_file()]
@@ -192,10 +252,15 @@ def test_no_pickle_is_written(finished: Finished) -> None:
 
 
 def test_runs_do_not_overwrite_or_mix(finished: Finished, tmp_path: Path) -> None:
-    """WS-TRAINING-17: a folder that is taken, one that holds no run, another preset's weights."""
+    """WS-TRAINING-17: a folder that is taken, by a run or by anything else, one that holds no run,
+    another preset's weights."""
     out, config = finished.run.out, finished.run.progress.config
-    with pytest.raises(ConfigError, match="--out"):
-        loop.start(config, out, None)
+    notes = tmp_path / "notes" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    for taken in (out, notes.parent, notes):
+        with pytest.raises(ConfigError, match="--out"):
+            loop.start(config, taken, None)
     with pytest.raises(ConfigError, match="checkpoint"):
         loop.resume(tmp_path / "nothing")
     other = attrs.evolve(config, preset="tiny-lag0")
@@ -215,12 +280,13 @@ def test_a_config_outside_its_domain_is_refused(name: str, value: Any) -> None:
         attrs.evolve(three_updates(1), **{name: value})
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_ends_the_run(loss: str, tmp_path: Path) -> None:
     """WS-TRAINING-17: before the weights are spoilt."""
     run = loop.start(three_updates(1), tmp_path / "run", None)
     before = [p.clone() for p in run.student.model.parameters()]
     with pytest.raises(ConfigError, match="loss of update 0"):
-        run.student.update([torch.tensor(float("nan"), requires_grad=True)], 0)
+        run.student.update([torch.tensor(float(loss), requires_grad=True)], 0)
     assert all(
         torch.equal(a, b) for a, b in zip(run.student.model.parameters(), before, strict=True)
     )

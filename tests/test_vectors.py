@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -19,9 +21,11 @@ from conformance.files import vectors
 from conformance.files.folder import ACTUAL, REPLIES
 from conformance.files.judging import report_of
 from conformance.files.manifest import MANIFEST, Selection, read_manifest, write_manifest
+from conformance.files.tape import Question, Said
 from conformance.ports.reference import ReferencePort
 from conformance.reporting.report import Report
 from conformance.resolve import resolve
+from conformance.stdio.message_schemas import problem
 from conformance.verdicts import Verdict
 from spec.errors import VectorError
 from wanstreamer.cli import register, status_of
@@ -57,9 +61,18 @@ def test_ws_vectors_1_a_case_folder_can_be_read_without_us(written: Path) -> Non
     for path in (written / "cases").iterdir():
         case = json.loads((path / "case.json").read_text())
         assert [r["id"] for r in case["requests"]] == list(range(1, len(case["requests"]) + 1))
-        assert len(case["expected"]) == len(case["requests"])
+        assert [r["id"] for r in case["expected"]] == [r["id"] for r in case["requests"]]
+        for request, reply in zip(case["requests"], case["expected"], strict=True):
+            assert problem(request["command"], "request", told(request, "in")) is None
+            assert problem(request["command"], "reply", told(reply, "out")) is None
         for reference in references(case):
             assert (path / reference["path"]).is_file()
+
+
+def told(data: Any, folder: str) -> Any:
+    """A message with its references as they stand over a pipe, wherever the files are."""
+    text = json.dumps(data)
+    return json.loads(re.sub(r'"path": "[^"]*"', f'"path": "{folder}/1.safetensors"', text))
 
 
 def references(data: object) -> list[dict[str, str]]:
@@ -131,6 +144,19 @@ def too_few(replies: Path) -> None:
     replies.write_text("".join(replies.read_text().splitlines(keepends=True)[:-1]))
 
 
+def too_many(replies: Path) -> None:
+    lines = replies.read_text().splitlines(keepends=True)
+    replies.write_text("".join([*lines, lines[-1]]))
+
+
+def other_order(replies: Path) -> None:
+    """Two steps of one session, by their ids; as they stand they are the right ones."""
+    first, second, third, *rest = map(json.loads, replies.read_text().splitlines())
+    second["id"], third["id"] = third["id"], second["id"]
+    lines = (json.dumps(reply) + "\n" for reply in (first, second, third, *rest))
+    replies.write_text("".join(lines))
+
+
 def link_outside(replies: Path) -> None:
     replies.unlink()
     replies.symlink_to("/etc/passwd")
@@ -148,7 +174,17 @@ def other_tensor_file(replies: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [spoil_json, spoil_nan, too_few, link_outside, a_pipe, other_tensor_file]
+    "spoil",
+    [
+        spoil_json,
+        spoil_nan,
+        too_few,
+        too_many,
+        other_order,
+        link_outside,
+        a_pipe,
+        other_tensor_file,
+    ],
 )
 def test_ws_vectors_5_bad_answers_are_errors_of_the_port(
     folder: Path, spoil: Callable[[Path], None]
@@ -163,7 +199,7 @@ def test_ws_vectors_5_bad_answers_are_errors_of_the_port(
     assert all(c.blame == "port" for c in report.failures())
 
 
-@pytest.mark.parametrize("what", ["changed", "missing", "more"])
+@pytest.mark.parametrize("what", ["changed", "missing", "more", "deeper", "oracle"])
 def test_ws_vectors_3_a_folder_that_changed_is_refused(folder: Path, what: str) -> None:
     case = next((folder / "cases").glob("*-exchange"))
     if what == "changed":
@@ -171,9 +207,29 @@ def test_ws_vectors_3_a_folder_that_changed_is_refused(folder: Path, what: str) 
         (case / "case.json").write_text(text.replace('"repeat": 0', '"repeat": 1'))
     elif what == "missing":
         (case / "case.json").unlink()
+    elif what == "deeper":
+        (case / "more").mkdir()
+        (case / "more" / "file").write_text("")
+    elif what == "oracle":
+        case = next((folder / "oracle").iterdir())
+        (case / "case.json").write_text((case / "case.json").read_text() + " ")
     else:
         (case / "more.txt").write_text("")
     with pytest.raises(VectorError, match=case.name):
+        vectors.judge(folder)
+
+
+def test_ws_vectors_3_the_first_of_several_is_named(folder: Path) -> None:
+    first, *_, last = sorted(path.name for path in (folder / "cases").iterdir())
+    for case in (last, first):
+        (folder / "cases" / case / "case.json").unlink()
+    with pytest.raises(VectorError, match=f"cases/{first}/case.json: got 'missing'"):
+        vectors.judge(folder)
+
+
+def test_ws_vectors_3_another_version_is_refused(folder: Path) -> None:
+    write_manifest(folder, attrs.evolve(read_manifest(folder), version=2))
+    with pytest.raises(VectorError, match="wanstreamer-vectors version 1"):
         vectors.judge(folder)
 
 
@@ -210,11 +266,15 @@ def test_ws_vectors_4_verify_finds_expected_numbers_that_moved(tmp_path: Path) -
         vectors.verify(root, tmp_path / "other", resolve(other), resolve(other))
 
 
-def test_ws_vectors_4_a_budget_that_moved_is_an_error_of_the_suite(folder: Path) -> None:
+@pytest.mark.parametrize("limit", ["max", "rms"])
+def test_ws_vectors_4_a_budget_that_moved_is_an_error_of_the_suite(
+    folder: Path, limit: str
+) -> None:
     vectors.answer(folder, ReferencePort())
     manifest = read_manifest(folder)
     case, budgets = next(iter(manifest.budgets.items()))
-    tighter = (attrs.evolve(budgets[0], max=budgets[0].max / 2), *budgets[1:])
+    half = {limit: getattr(budgets[0], limit) / 2}
+    tighter = (attrs.evolve(budgets[0], **half), *budgets[1:])
     changed = attrs.evolve(manifest, budgets={**manifest.budgets, case: tighter})
     write_manifest(folder, changed)
     report = report_of(folder)
@@ -226,3 +286,20 @@ def test_ws_vectors_4_a_budget_that_moved_is_an_error_of_the_suite(folder: Path)
 def test_ws_vectors_4_every_case_says_where_its_truth_comes_from(written: Path) -> None:
     for path in (written / "cases").glob("*/case.json"):
         assert json.loads(path.read_text())["oracle"]
+
+
+@pytest.mark.parametrize(
+    ("command", "op", "label"),
+    [
+        ("math", "recipe.uniform", "analytic"),
+        ("math", "backbone.rms_norm", "independent-float64"),
+        ("exchange", "", "analytic"),
+        ("codec", "", "reference-derived"),
+        ("open", "", "reference-derived"),
+    ],
+)
+def test_ws_vectors_4_formulas_and_numbers_are_told_apart(
+    command: str, op: str, label: str
+) -> None:
+    question = Question(command=command, data={"op": op}, tensors={})
+    assert vectors.label_of([Said(question=question, reply=None)]) == label

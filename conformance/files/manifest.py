@@ -18,7 +18,7 @@ from spec.errors import VectorError
 
 FORMAT: Final = "wanstreamer-vectors"
 VERSION: Final = 1
-FIXTURE_VERSION: Final = 3
+FIXTURE_VERSION: Final = 4
 """Goes up when the cases of a committed folder are meant to change (WS-VECTORS-4)."""
 MANIFEST: Final = "manifest.json"
 CASES: Final = "cases"
@@ -66,8 +66,8 @@ def hashed(root: Path) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for kind in (CASES, ORACLE)
-        for path in sorted((root / kind).glob("*/*"))
-        if path.name != ANSWERED
+        for path in sorted((root / kind).rglob("*"))
+        if path.is_file() and path.relative_to(root / kind).parts[1:2] != (ANSWERED,)
     }
 
 

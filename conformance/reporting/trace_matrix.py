@@ -1,7 +1,8 @@
 """From each clause to its code, its checks, the mutants that they kill, and what they compare with.
 
 The tables of it are data: `suite_facts.json` and `kill_table.json` are written by scripts that run
-the suite, `not_judged.toml` is reviewed by hand. Nothing is run here, and no port is imported.
+the suite, `own_kill_table.json` by one that runs our tests, `not_judged.toml` is reviewed by hand.
+Nothing is run here, and no port is imported.
 Source: design §12 (WS-CONFORMANCE-22).
 """
 
@@ -19,6 +20,7 @@ import cattrs
 
 from conformance.checks.registry import CHECKS
 from conformance.reporting.floors import facts
+from conformance.reporting.own_mutants import own_kills
 from spec.citations import Citation, code_of_clauses
 from spec.clauses import Clause, registry
 
@@ -53,13 +55,18 @@ class Exempt:
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One clause with everything that stands behind it."""
+    """One clause with everything that stands behind it.
+
+    ``mutants`` are bad ports; ``own`` are defects of our own code that the tests of the clause have
+    noticed, where no port can be asked about it.
+    """
 
     clause: Clause
     code: tuple[Citation, ...]
     checks: tuple[str, ...]
     mutants: tuple[str, ...]
     oracles: tuple[str, ...]
+    own: tuple[str, ...]
     exempt: str
 
     @property
@@ -99,6 +106,7 @@ def rows() -> tuple[Row, ...]:
             checks=(checks := checks_of(clause_id)),
             mutants=tuple(n for n, row in kill_table().items() if clause_id in row.killed_by),
             oracles=tuple(sorted({facts()[c].oracle for c in checks if c in facts()} - {""})),
+            own=tuple(n for n, row in own_kills().items() if row.clause == clause_id),
             exempt=exempt_reason(clause_id),
         )
         for clause_id, clause in registry().items()
@@ -119,9 +127,13 @@ def checks_of(clause: str) -> tuple[str, ...]:
 
 
 def gaps(matrix: Sequence[Row]) -> tuple[str, ...]:
-    """What a clause lacks, a line each; what is exempt must need it (WS-CONFORMANCE-22)."""
+    """What a clause lacks, a line each; what no port can be asked about has tests of ours that
+    notice a defect of ours, and what is exempt must need it (WS-CONFORMANCE-22)."""
     singly = {clause for group in exempt() for clause in group.clauses}
     found = [f"{c}: exempt, but not written" for c in sorted(singly - registry().keys())]
+    topics = {topic for group in exempt() for topic in group.topics}
+    topics -= {r.clause.topic for r in matrix if not (r.checks and r.mutants)}
+    found += [f"{t}: each of its clauses is judged and killed; take it off" for t in sorted(topics)]
     for row in matrix:
         lacks = [
             what
@@ -134,6 +146,8 @@ def gaps(matrix: Sequence[Row]) -> tuple[str, ...]:
             found.append(f"{row.clause.id}: is judged and killed; take it off {NOT_JUDGED.name}")
         if row.clause.level == "MUST" and not row.exempt:
             found.extend(f"{row.clause.id}: no {what}" for what in lacks)
+        elif row.clause.level == "MUST" and lacks and not row.own:
+            found.append(f"{row.clause.id}: exempt, and no defect of ours that its tests notice")
     return tuple(found)
 
 
