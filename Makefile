@@ -18,9 +18,10 @@ lint: $(STAMP)  ## set-up + style, types and import layers
 	.venv/bin/mypy --strict
 	.venv/bin/lint-imports
 
-tables: $(STAMP)  ## write the suite's generated tables anew (minutes: new mutants are run)
+tables: $(STAMP)  ## write the suite's generated tables anew (minutes: new mutants are run, of ports and of our own code)
 	.venv/bin/python scripts/suite_facts.py
 	.venv/bin/python scripts/kill_table.py
+	.venv/bin/python scripts/own_kill_table.py
 	.venv/bin/python scripts/conformance_matrix.py
 
 help:  ## this list

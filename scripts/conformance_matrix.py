@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conformance.checks.registry import CHECKS
+from conformance.reporting.own_mutants import own_kills, verifiers_of
 from conformance.reporting.rendering.files import put
 from conformance.reporting.trace_matrix import Row, exempt, kill_table, rows
 
@@ -19,9 +20,13 @@ HEAD = """# Who judges which clause
 From each clause to the code that implements it, the checks that judge it, the known-bad ports
 (mutants) that they find, and what the expected numbers come from. This page is made by
 `scripts/conformance_matrix.py` out of the docstrings, the registry of checks, and the tables
-`kill_table.json` and `suite_facts.json` in `conformance/data/`; do not edit it.
-`tests/test_conformance_matrix.py` fails when a MUST clause lacks code, a check or a mutant and is
-not listed under "What is not judged".
+`kill_table.json`, `own_kill_table.json` and `suite_facts.json` in `conformance/data/`; do not edit
+it. `tests/test_conformance_matrix.py` fails when a MUST clause lacks code, a check or a mutant.
+"""
+
+OWN = """The reasons are those of `conformance/data/not_judged.toml`, reviewed by hand. The check of
+such a clause is the tests that it names, and its mutants are defects of our own code
+(`tests/own_mutants/`), each of which makes these tests fail (`scripts/own_kill_table.py`).
 """
 
 
@@ -35,10 +40,12 @@ def summary() -> list[str]:
     must = [row for row in rows() if row.clause.level == "MUST"]
     judged = [row for row in must if row.checks]
     killing = [row for row in judged if row.mutants]
+    own = [row for row in must if not row.checks and row.own]
     says = (
-        f"{len(rows())} clauses, {len(must)} of them MUST: {len(judged)} are judged by"
+        f"{len(rows())} clauses, {len(must)} of them MUST: {len(judged)} are judged in a port by"
         f" {len(CHECKS)} checks, {len(killing)} of these kill at least one of"
-        f" {len(kill_table())} mutants."
+        f" {len(kill_table())} mutants; {len(own)}, about which no port can be asked, are verified"
+        f" by our tests, which notice {len(own_kills())} defects of our own code."
     )
     return [says, ""]
 
@@ -72,18 +79,24 @@ def short(names: list[str] | tuple[str, ...]) -> list[str]:
 
 
 def not_judged() -> list[str]:
-    """What no black-box check judges, or no mutant breaks, with the reason."""
-    lines = [
-        "## What is not judged",
-        "",
-        "From `conformance/data/not_judged.toml`, reviewed by hand.",
-        "",
-    ]
+    """What no port can be asked about: the reason, our tests, and the defects they notice."""
+    lines = ["## Clauses that no port can be asked about", "", OWN]
     for group in exempt():
-        found = [row.clause.id for row in rows() if row.excuse == group.reason]
+        found = [row for row in rows() if row.excuse == group.reason]
         if found:
-            lines.append(f"- {', '.join(found)}: {group.reason}")
-    return [*lines, ""]
+            lines += [f"{group.reason[0].upper()}{group.reason[1:]}:", ""]
+            lines += ["| clause | code | tests | defects that they notice |", "|---|---|---|---|"]
+            lines += [*(own_line(row) for row in found), ""]
+    return lines
+
+
+def own_line(row: Row) -> str:
+    clause = row.clause
+    code = "<br>".join(str(c) for c in row.code[:2])
+    tests = "<br>".join(f"`{path.removeprefix('tests/')}`" for path in verifiers_of(clause.id))
+    noticed = "<br>".join(own_kills()[name].breaks.replace("|", "¦") for name in row.own)
+    link = f"[{clause.id}](../{clause.file}#{clause.id.lower()})"
+    return f"| {link} | {code} | {tests} | {noticed} |"
 
 
 def kills() -> list[str]:

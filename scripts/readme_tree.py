@@ -50,7 +50,7 @@ ABOUT = {
     "spec/devices.toml": "named devices and their peaks, for `wanstreamer plan`",
     "spec/paper.toml": "the paper's statements, in our words, and their clauses",
     "spec/*.md": "the clauses, one topic a file",
-    "tests/": "our own tests, one topic a file",
+    "tests/": "our own tests, one topic a file; `own_mutants/`: defects of ours that they notice",
     "wanstreamer/": "the command line",
 }
 """What cannot be read from a first line. A folder is opened when its files are worth a line."""
