@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import pytest
 from port_judging import judged
 
 from conformance.checks.combinations import FACTORS, pairs, rows
@@ -20,9 +21,9 @@ def test_every_two_choices_meet() -> None:
     assert len(rows()) < 60
 
 
-def test_ws_conformance_14_a_port_that_is_wrong_with_both_is_found() -> None:
-    mutant = MUTANTS["returned-narrow-without-video"]
-    report = judged(mutant.factory(), "session/combinations")
+@pytest.mark.parametrize("name", ["auto-chunk-cuts-picture", "returned-narrow-without-video"])
+def test_ws_conformance_14_a_port_that_is_wrong_with_both_is_found(name: str) -> None:
+    report = judged(MUTANTS[name].factory(), "session/combinations")
     assert report.exit_status == 1
     failed = [case for case in report.cases if case.verdict.value != "pass"]
     assert {case.verdict.value for case in failed} == {"fail"}

@@ -205,7 +205,7 @@ def test_the_stored_long_sessions_are_those_of_the_reference(name: long_session.
         assert off <= 3 * known.errors["float32"][tensor][:5, 1].max()
 
 
-@pytest.mark.parametrize("name", ["compiles-after-a-while"])
+@pytest.mark.parametrize("name", ["compiles-after-a-while", "waits-for-all-sessions"])
 def test_ws_conformance_15_serving_in_another_way_is_not_accused(name: str) -> None:
     report = judged(BENIGN[name].factory(), "session/interleaved", "session/refusals")
     assert report.failures() == ()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from simulation_scenarios import scenarios
+from simulation_scenarios import MS, scenarios
 from simulation_simpy import SimpyPipeline
 
 from simulator.durations import draw
 from simulator.maxplus import run_maxplus
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, StageModels
+from simulator.stage_models import Constant
 from simulator.timeline import Timeline
 from simulator.timing import run_events
 
@@ -28,8 +29,26 @@ def starts_at(timeline: Timeline, session: int, *, commits: bool) -> dict[str, l
     return {name: getattr(timeline, name)[:, session].tolist() for name in names}
 
 
+# What a stage without a length sets off happens before the stream chooses, at the same instant.
+AT_ONCE = Scenario(
+    name="at once",
+    schedule="sequential",
+    handover="eager",
+    stages=StageModels(
+        encode=Constant(ns=120 * MS),
+        update=Constant(ns=0),
+        comm=Constant(ns=0),
+        solve=Constant(ns=40 * MS),
+        back=Constant(ns=0),
+        decode=Constant(ns=0),
+    ),
+    units=8,
+)
+
+
 @settings(max_examples=150, deadline=None)
 @given(scenarios())
+@example(AT_ONCE)
 def test_events_agree_with_simpy(scenario: Scenario) -> None:
     """WS-SIMULATION-5: a model in another library, written from the clause."""
     times = draw(scenario)
