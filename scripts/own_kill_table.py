@@ -84,6 +84,7 @@ class Checkout:
         mutants = own_mutants()
         rows = {n: provisional(m) for n, m in mutants.items()} | still_true(mutants)
         write(rows, self._root / OWN_KILL_TABLE.relative_to(ROOT))
+        # A compiled file is known by size and time, which a defect may leave as they are.
         ours = {
             "PYTHONPATH": str(self._root),
             "OMP_NUM_THREADS": "1",
@@ -112,11 +113,11 @@ class Checkout:
         broken = mutant.applied(whole)
         if file.suffix == ".py":
             ast.parse(broken, mutant.file)
-        put_in_place(file, broken)
+        file.write_text(broken, "utf-8")
         try:
             failed = self._first_failure(verifiers_of(mutant.clause))
         finally:
-            put_in_place(file, whole)
+            file.write_text(whole, "utf-8")
         if failed and self._first_failure([failed]):
             raise RuntimeError(f"{failed} fails without it, too")
         return failed
@@ -134,13 +135,6 @@ class Checkout:
         """End the process; the copy goes with its folder."""
         self._runner.kill()
         self._runner.wait()
-
-
-def put_in_place(file: Path, text: str) -> None:
-    """``text`` as ``file``, of which no compiled form is left: it is known by size and time."""
-    file.write_text(text, "utf-8")
-    for compiled in file.parent.glob(f"__pycache__/{file.stem}.*.pyc"):
-        compiled.unlink()
 
 
 def still_true(mutants: dict[str, OwnMutant]) -> dict[str, OwnKill]:
@@ -180,10 +174,10 @@ def main(arguments: Sequence[str]) -> int:
         for done, future in enumerate(as_completed(running), start=1):
             mutant = mutants[running[future]]
             try:
-                killed_by, why = future.result(), "not noticed"
+                killed_by, why = future.result(), "NOT NOTICED"
             except Exception as e:  # noqa: BLE001 - one defect must not stop the others
                 killed_by, why = "", f"{type(e).__name__}: {e}"
-            print(f"{done}/{len(todo)} {mutant.name}: {killed_by or why.upper()}", flush=True)
+            print(f"{done}/{len(todo)} {mutant.name}: {killed_by or why}", flush=True)
             if not killed_by:
                 alive.append(mutant.name)
             elif not names:

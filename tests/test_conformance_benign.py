@@ -8,7 +8,7 @@ from port_judging import judged
 from conformance.mutants import BENIGN
 
 NUMBERS = ("causality/padding", "session/modalities", "streaming/split-equals-single")
-ORDER = ("session/outputs-are-final", "session/refusals")
+ORDER = ("session/interleaved", "session/outputs-are-final", "session/refusals")
 FEW = ("session/noise-is-input", "lifecycle/ending")
 NEAREST = {
     "float64-only": FEW,

@@ -102,42 +102,34 @@ def test_ws_media_1_streams_that_are_missing_or_not_wanted(tmp_path: Path) -> No
                 assert unit.text == ()
 
 
-def test_ws_media_1_the_default_stream_is_read(tmp_path: Path) -> None:
-    """WS-MEDIA-1: the first default stream, else the first."""
-    for default, expected in ((None, 0.0), (1, 0.25), (2, 0.5)):
-        path = tmp_path / f"{default}.mkv"
-        with av.open(str(path), "w") as container:
-            streams = [
-                container.add_stream("pcm_f32le", rate=16_000, layout="mono") for _ in range(3)
-            ]
-            for i, stream in enumerate(streams):
-                assert isinstance(stream, av.AudioStream)
-                chosen = i == default
-                stream.disposition = Disposition.default if chosen else Disposition.dub
-            for i, stream in enumerate(streams):
-                assert isinstance(stream, av.AudioStream)
-                values = np.full((1, 4_000), i / 4, np.float32)
-                frame = av.AudioFrame.from_ndarray(values, "flt", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
-                container.mux(stream.encode(frame))
-                container.mux(stream.encode(None))
-        assert float(heard(read(path))[0]) == expected
-
-
-def test_ws_media_1_the_first_of_several_defaults_is_read(tmp_path: Path) -> None:
-    """WS-MEDIA-1: of streams 1 and 2, both marked default, stream 1; stream 0 is not marked."""
-    path = tmp_path / "clip.mkv"
+def three_streams(path: Path, defaults: tuple[int, ...]) -> Path:
+    """A file with audio streams that hold 0, 1/4 and 1/2; some are marked default."""
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("pcm_f32le", rate=16_000, layout="mono") for _ in range(3)]
         for i, stream in enumerate(streams):
             assert isinstance(stream, av.AudioStream)
-            stream.disposition = Disposition.default if i else Disposition.dub
+            stream.disposition = Disposition.default if i in defaults else Disposition.dub
         for i, stream in enumerate(streams):
             assert isinstance(stream, av.AudioStream)
             values = np.full((1, 4_000), i / 4, np.float32)
             frame = av.AudioFrame.from_ndarray(values, "flt", "mono")
             frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
             container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+def test_ws_media_1_the_default_stream_is_read(tmp_path: Path) -> None:
+    """WS-MEDIA-1: the first default stream, else the first."""
+    defaults: tuple[int, ...]
+    for defaults, expected in (((), 0.0), ((1,), 0.25), ((2,), 0.5)):
+        path = three_streams(tmp_path / f"{expected}.mkv", defaults)
+        assert float(heard(read(path))[0]) == expected
+
+
+def test_ws_media_1_the_first_of_several_defaults_is_read(tmp_path: Path) -> None:
+    """WS-MEDIA-1: of streams 1 and 2, both marked default, stream 1; stream 0 is not marked."""
+    path = three_streams(tmp_path / "clip.mkv", (1, 2))
     assert float(heard(read(path))[0]) == 0.25
 
 

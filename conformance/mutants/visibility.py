@@ -6,18 +6,16 @@ from typing import Any
 
 import attrs
 
-from conformance.mutants.patching import by_class, patched
+from conformance.mutants.patching import PatchedPort, by_class, patched
 from conformance.ports.convert import config_of
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import OpenRequest
 from reference import masks
 from spec import visibility
 from spec.layout import Modality, Segment
-from spec.presets import preset_named
 from spec.sizes import Schedule
 from spec.visibility import visible
 
-EOS = preset_named("tiny-bare").tokenizer.eos
 O, L, Z = Segment.O, Segment.L, Segment.Z  # noqa: E741 - the paper's segments
 
 
@@ -116,28 +114,27 @@ class Rescheduled(ReferencePort):
         return super().open(attrs.evolve(request, schedule=self.schedule))
 
 
-class PromptOfDocuments(ReferencePort):
+class PromptOfDocuments(PatchedPort):
     """Behind an `<eos>` in the prompt begins another document, which sees nothing of the first."""
 
     name = "prompt-split-by-eos"
 
+    def __init__(self) -> None:
+        super().__init__(self.name, [(masks, "visible", self._apart)])
+        self._ends: list[int] = []
+
     def open(self, request: OpenRequest) -> str:
         config = config_of(request)
-        ends = [i for i, token in enumerate(config.prefill) if token == EOS]
+        eos = config.preset.tokenizer.eos
+        self._ends = [i for i, token in enumerate(config.prefill) if token == eos]
+        return super().open(request)
 
-        def apart(q: Any, k: Any, lag: int) -> Any:
-            seen = visible(q, k, lag)
-            for end in ends:
-                text = (q.segment == Segment.P) & (q.modality == Modality.TEXT)
-                seen = seen & ~(text & (q.slot > end) & (k.slot <= end))
-            return seen
-
-        whole = vars(masks)["visible"]
-        setattr(masks, "visible", apart)  # noqa: B010 - no name that the module exports
-        try:
-            return super().open(request)
-        finally:
-            setattr(masks, "visible", whole)  # noqa: B010
+    def _apart(self, q: Any, k: Any, lag: int) -> Any:
+        seen = visible(q, k, lag)
+        text = (q.segment == Segment.P) & (q.modality == Modality.TEXT)
+        for end in self._ends:
+            seen = seen & ~(text & (q.slot > end) & (k.slot <= end))
+        return seen
 
 
 class AlwaysSequential(Rescheduled):

@@ -102,6 +102,6 @@ def own_kills() -> Mapping[str, OwnKill]:
 
 
 def verifiers_of(clause: str) -> tuple[str, ...]:
-    """The test files that verify ``clause``, relative to the checkout."""
+    """The test files that verify ``clause``, relative to the checkout (WS-CLAUSES-1)."""
     named = (entry.partition(":") for entry in registry()[clause].verified_by)
     return tuple(path for kind, _, path in named if kind == "test")
