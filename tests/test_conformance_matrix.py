@@ -123,7 +123,7 @@ def test_an_exempt_topic_without_need_is_seen(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trace_matrix, "exempt", lambda: (group,))
     whole = attrs.evolve(WHOLE, exempt="a reason")
     lacking = attrs.evolve(whole, mutants=(), own=("some",))
-    needless = "CLOCK: each of its clauses is judged and killed; take it off"
+    needless = "CLOCK: each of its clauses is judged and killed; take it off not_judged.toml"
     assert gaps([whole, whole]) == (needless,)
     assert gaps([whole, lacking]) == ()
 
