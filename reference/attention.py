@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -35,11 +34,16 @@ def attend(
     A hidden key has weight exactly 0: its score is -inf before the softmax.
     """
     groups = q.shape[0] // k.shape[0]
-    k = repeat(k, "kv m d -> (kv g) m d", g=groups)
-    v = repeat(v, "kv m d -> (kv g) m d", g=groups)
+    k = k.repeat_interleave(groups, dim=0)
+    v = v.repeat_interleave(groups, dim=0)
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = torch.softmax(scores.masked_fill(~mask, -math.inf), dim=-1)
     return weights @ v
+
+
+def split_heads(x: Float[Tensor, "n heads_x_dim"], head_dim: int) -> Float[Tensor, "heads n dim"]:
+    """Head h is columns h · head_dim to (h + 1) · head_dim - 1."""
+    return x.unflatten(-1, (-1, head_dim)).transpose(0, 1)
 
 
 class Attention(nn.Module):
@@ -68,11 +72,10 @@ class Attention(nn.Module):
         Returns:
             The output, and the block's own keys (rotated) and values, for the cache.
         """
-        split = "n (heads d) -> heads n d"
-        q = self.q_norm(rearrange(self.q_proj(x), split, d=self.head_dim))
-        k = self.k_norm(rearrange(self.k_proj(x), split, d=self.head_dim))
-        v = rearrange(self.v_proj(x), split, d=self.head_dim)
+        q = self.q_norm(split_heads(self.q_proj(x), self.head_dim))
+        k = self.k_norm(split_heads(self.k_proj(x), self.head_dim))
+        v = split_heads(self.v_proj(x), self.head_dim)
         q, k = rotary.rotate(q, theta), rotary.rotate(k, theta)
         keys, values = torch.cat((context_k, k), dim=1), torch.cat((context_v, v), dim=1)
-        y = rearrange(attend(q, keys, values, mask), "heads n d -> n (heads d)")
+        y = attend(q, keys, values, mask).transpose(0, 1).flatten(start_dim=1)
         return self.o_proj(y), k, v

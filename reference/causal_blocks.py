@@ -35,9 +35,7 @@ VIDEO_STEM: Final = clock.VIDEO_SPATIAL_STRIDE // VIDEO_STAGE**2
 class Pointwise(CausalLayer):
     """A layer that looks at one point of time only: no state, and one form for both uses."""
 
-    @property
-    def n_states(self) -> int:
-        return 0
+    n_states = 0
 
     def init_state(self, batch: int) -> State:  # noqa: ARG002 - the shape of `CausalLayer`
         return ()
@@ -123,16 +121,13 @@ class CausalChain(CausalLayer):
         super().__init__()
         for name, layer in layers.items():
             self.add_module(name, layer)
+        self.n_states = sum(layer.n_states for layer in layers.values())
 
     def layers(self) -> Iterator[CausalLayer]:
         """The layers in the order of computation."""
         for layer in self.children():
             assert isinstance(layer, CausalLayer)
             yield layer
-
-    @property
-    def n_states(self) -> int:
-        return sum(layer.n_states for layer in self.layers())
 
     def init_state(self, batch: int) -> State:
         return tuple(s for layer in self.layers() for s in layer.init_state(batch))

@@ -29,10 +29,8 @@ class CausalLayer(nn.Module, ABC):
     Modules hold parameters only. State is passed in and out, never kept (WS-CODEC-5).
     """
 
-    @property
-    @abstractmethod
-    def n_states(self) -> int:
-        """How many tensors the state of this layer has."""
+    n_states: int
+    """How many tensors the state of this layer has."""
 
     @abstractmethod
     def init_state(self, batch: int) -> State:
@@ -67,6 +65,8 @@ class CausalConv(CausalLayer):
     through a chain no more than its receptive field (WS-CODEC-12).
     """
 
+    n_states = 1
+
     def __init__(
         self,
         channels: tuple[int, int],
@@ -84,10 +84,6 @@ class CausalConv(CausalLayer):
         self.grid = grid
         self.weight = nn.Parameter(torch.zeros(channels[1], channels[0], *kernel))
         self.bias = nn.Parameter(torch.zeros(channels[1]))
-
-    @property
-    def n_states(self) -> int:
-        return 1
 
     def init_state(self, batch: int) -> State:
         """k - s zero inputs, at this layer's own input (WS-CODEC-4)."""

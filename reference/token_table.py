@@ -19,15 +19,28 @@ COLUMNS = ("unit", "segment", "modality", "slot", "t", "h", "w", "pad", "noisy",
 
 
 @attrs.frozen(eq=False)
+class Columns:
+    """One tensor a column, with the names of `Row`: `spec.visibility.visible` takes two of these
+    as it takes two rows. The order of fields is that of `COLUMNS`."""
+
+    unit: Tensor
+    segment: Tensor
+    modality: Tensor
+    slot: Tensor
+    t: Tensor
+    h: Tensor
+    w: Tensor
+    pad: Tensor
+    noisy: Tensor
+    step: Tensor
+
+
+@attrs.frozen(eq=False)
 class TokenTable:
-    """Rows as columns: ``cells[..., c]`` is column ``COLUMNS[c]``; ``tau`` the flow time.
+    """Rows as columns: ``cells[:, c]`` is column ``COLUMNS[c]``; ``tau`` the flow time."""
 
-    The attributes have the names of `Row`, so `spec.visibility.visible` takes tables as it takes
-    rows.
-    """
-
-    cells: Int[Tensor, "*n 10"]
-    tau: Float[Tensor, " m"]
+    cells: Int[Tensor, "n 10"]
+    tau: Float[Tensor, " n"]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> TokenTable:
@@ -47,50 +60,50 @@ class TokenTable:
     def __getitem__(self, index: Int[Tensor, " m"] | slice) -> TokenTable:
         return TokenTable(self.cells[index], self.tau[index])
 
-    def as_queries(self) -> TokenTable:
+    def as_queries(self) -> Columns:
         """Columns of shape [n, 1]: broadcast along keys."""
-        return TokenTable(self.cells[:, None], self.tau)
+        return Columns(*self.cells[:, None].unbind(-1))
 
-    def as_keys(self) -> TokenTable:
+    def as_keys(self) -> Columns:
         """Columns of shape [1, n]: broadcast along queries."""
-        return TokenTable(self.cells[None, :], self.tau)
+        return Columns(*self.cells[None, :].unbind(-1))
 
     @property
     def unit(self) -> Tensor:
-        return self.cells[..., 0]
+        return self.cells[:, 0]
 
     @property
     def segment(self) -> Tensor:
-        return self.cells[..., 1]
+        return self.cells[:, 1]
 
     @property
     def modality(self) -> Tensor:
-        return self.cells[..., 2]
+        return self.cells[:, 2]
 
     @property
     def slot(self) -> Tensor:
-        return self.cells[..., 3]
+        return self.cells[:, 3]
 
     @property
     def t(self) -> Tensor:
-        return self.cells[..., 4]
+        return self.cells[:, 4]
 
     @property
     def h(self) -> Tensor:
-        return self.cells[..., 5]
+        return self.cells[:, 5]
 
     @property
     def w(self) -> Tensor:
-        return self.cells[..., 6]
+        return self.cells[:, 6]
 
     @property
     def pad(self) -> Tensor:
-        return self.cells[..., 7]
+        return self.cells[:, 7]
 
     @property
     def noisy(self) -> Tensor:
-        return self.cells[..., 8]
+        return self.cells[:, 8]
 
     @property
     def step(self) -> Tensor:
-        return self.cells[..., 9]
+        return self.cells[:, 9]

@@ -24,11 +24,11 @@ def to_json(message: Message) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Records as objects, tuples as lists."""
+    if isinstance(value, (int, str)):
+        return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if attrs.has(type(value)):
-        return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(type(value))}
-    return value
+    return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(type(value))}
 
 
 def from_json(data: object) -> Message:

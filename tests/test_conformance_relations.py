@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 from hypothesis import given
-from port_judging import judged, oracle
+from port_judging import oracle
 
 from conformance import long_session
 from conformance.case import Context
 from conformance.guard import Guard
 from conformance.inputs import BARE, Content
-from conformance.mutants import BENIGN
 from conformance.pairing import settled
 from conformance.ports.reference import ReferencePort
 from conformance.programs import Step, opened, stepped
@@ -203,9 +202,3 @@ def test_the_stored_long_sessions_are_those_of_the_reference(name: long_session.
         np.testing.assert_allclose(long_session.sampled(truth, tensor), stored, atol=1e-11)
         off = np.abs(getattr(naive[4], tensor) - getattr(truth[4], tensor)).max()
         assert off <= 3 * known.errors["float32"][tensor][:5, 1].max()
-
-
-@pytest.mark.parametrize("name", ["compiles-after-a-while", "waits-for-all-sessions"])
-def test_ws_conformance_15_serving_in_another_way_is_not_accused(name: str) -> None:
-    report = judged(BENIGN[name].factory(), "session/interleaved", "session/refusals")
-    assert report.failures() == ()
