@@ -25,7 +25,7 @@ def angles(table: TokenTable, backbone: Backbone) -> Float[Tensor, "n half"]:
     The first ``mrope_sections[0]`` frequencies read t, the next h, the last w. float64, so that
     positions far out lose nothing before the cosine (WS-POSITIONS-5).
     """
-    sections = inverse_frequencies(backbone).split(backbone.mrope_sections)
+    sections = torch.split(inverse_frequencies(backbone), list(backbone.mrope_sections))
     places = (table.t, table.h, table.w)
     # Integer times float64 is float64.
     return torch.cat([x[:, None] * omega for x, omega in zip(places, sections, strict=True)], -1)
