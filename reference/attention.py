@@ -43,7 +43,7 @@ def attend(
 
 def split_heads(x: Float[Tensor, "n heads_x_dim"], head_dim: int) -> Float[Tensor, "heads n dim"]:
     """Head h is columns h · head_dim to (h + 1) · head_dim - 1."""
-    return x.reshape(len(x), -1, head_dim).transpose(0, 1)
+    return x.reshape(len(x), x.shape[1] // head_dim, head_dim).transpose(0, 1)
 
 
 class Attention(nn.Module):
