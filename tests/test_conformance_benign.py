@@ -38,7 +38,7 @@ NEAREST = {
     "youngest-key-first": NUMBERS,
     "attention-in-blocks": NUMBERS,
     "float64-inside": NUMBERS,
-    "sums-term-after-term": ("session/random", "session/modalities"),
+    "sums-term-after-term": ("session/modalities",),
     "python-manners": ("port/honest", "streaming/split-equals-single", "exchange/exactly-once"),
     "sums-in-any-order": ("session/repeatable", "session/noise-is-input"),
     "unsteady-codecs": ("codec/geometry", "codec/fresh-start", "codec/repeated"),
