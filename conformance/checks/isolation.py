@@ -127,6 +127,15 @@ def after_its_like(context: Context, seed: int) -> list[Step]:
     return [*b, *a]
 
 
+def beside_another_beginning(context: Context, seed: int) -> list[Step]:
+    """The other's prompt differs in its first token only, so whole pages after it are alike."""
+    runs = []
+    for name, first, own in (("b", 49 + seed, seed), ("a", 66, 0)):
+        asked = attrs.evolve(request(context, modalities=TEXT), prompt=(first, *range(67, 97)))
+        runs.append([opened(name, asked), *stepped(name, contents(BARE, own, 2)), *ended(name)])
+    return in_turn(*runs)
+
+
 def after_one_left(context: Context, seed: int) -> list[Step]:
     """The other was closed in the middle, its outputs never fetched."""
     left = [*whole(context, "b", seed, 5)[:-2], Step(do="close", session="b")]
@@ -212,6 +221,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
         among_forty,
         all_kinds,
         together_for_long,
+        beside_another_beginning,
     ),
     "fresh-start": (
         after_another,
@@ -223,7 +233,13 @@ PLANS: dict[str, tuple[Plan, ...]] = {
 }
 
 
-SHOWN_ONCE = (among_many, among_forty, together_for_long, after_its_like)
+SHOWN_ONCE = (
+    among_many,
+    among_forty,
+    together_for_long,
+    beside_another_beginning,
+    after_its_like,
+)
 """What these show is seen in the oracle's numbers."""
 
 FURTHER = (

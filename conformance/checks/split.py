@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -16,7 +16,14 @@ from conformance.closeness import judge_all_close
 from conformance.formulas.case import Exact
 from conformance.formulas.exchange import kv_digest as kv_digest_of
 from conformance.inputs import BARE, Content, base, identity, script_of
-from conformance.protocol import DType, OpenRequest, Refusal, SamplingInput, Unsupported
+from conformance.protocol import (
+    DType,
+    OpenRequest,
+    Refusal,
+    SamplingInput,
+    UnitInput,
+    Unsupported,
+)
 from conformance.recording import Script
 from conformance.relations import same
 from spec.sizes import LAG_OF_SCHEDULE
@@ -72,6 +79,12 @@ def kv_digest(context: Context) -> Iterator[Case]:
         clauses=("WS-STREAMING-6",),
         judge=partial(_padding_counts, context),
     )
+    if "reset" in context.hello.features:
+        yield Case(
+            name="after-a-reset",
+            clauses=("WS-STREAMING-6",),
+            judge=partial(_after_reset, context),
+        )
 
 
 Digests = list[Mapping[str, str]]
@@ -99,20 +112,43 @@ def _caches_agree(context: Context, script: Script) -> str | None:
 
 
 def _digests(context: Context, script: Script) -> Digests:
-    """What both caches hold up to the last unit that both have committed."""
     session = context.port.open(script.open)
-    found: Digests = []
     try:
-        for unit in script.units:
-            context.port.step(session, unit)
-            # What comes of a unit that is not committed is free, and it must not be kept.
-            with suppress(Refusal):
-                context.port.kv_digest(session, unit.unit)
-            # z_k is handed over at the next boundary: k - 1 is the newest that both have committed.
-            found.append(context.port.kv_digest(session, unit.unit - 1))
+        return _digests_of(context, session, script.units)
     finally:
         context.port.close(session)
+
+
+def _digests_of(context: Context, session: str, units: Sequence[UnitInput]) -> Digests:
+    """What both caches hold up to the last unit that both have committed."""
+    found: Digests = []
+    for unit in units:
+        context.port.step(session, unit)
+        # What comes of a unit that is not committed is free, and it must not be kept.
+        with suppress(Refusal):
+            context.port.kv_digest(session, unit.unit)
+        # z_k is handed over at the next boundary: k - 1 is the newest that both have committed.
+        found.append(context.port.kv_digest(session, unit.unit - 1))
     return found
+
+
+def _after_reset(context: Context) -> str | None:
+    """Of other units after a reset the digests are others, but for that of the prefill."""
+    context.need("kv_digest")
+    before, after = (
+        base(BARE, "overlapped", context.dtype, units=3, forced=True, seed=seed) for seed in (0, 7)
+    )
+    session = context.port.open(before.open)
+    try:
+        old = _digests_of(context, session, before.units)
+        context.port.reset(session)
+        new = _digests_of(context, session, after.units)
+    finally:
+        context.port.close(session)
+    for k, (a, b) in enumerate(zip(old, new, strict=True)):
+        if k and set(a.values()) & set(b.values()):
+            return f"after a reset, up to unit {k - 1} of other units: still {dict(a)}"
+    return None
 
 
 def _padding_counts(context: Context) -> str | None:

@@ -39,6 +39,7 @@ from conformance.mutants import (
     sampling,
     seldom,
     session,
+    shared,
     unsteady,
     visibility,
 )
@@ -72,6 +73,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         combined,
         moving,
         asides,
+        shared,
         exchange,
         exchange_history,
         latency,
