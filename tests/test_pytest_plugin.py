@@ -120,7 +120,7 @@ def test_a_missing_optional_feature_is_a_skip_with_its_reason(run: pytest.Pytest
         "-rs", "--wanstreamer-port=ports:NoDigest", "--wanstreamer-clause=WS-STREAMING-6",
         "-k", "kv-digest",
     )  # fmt: skip
-    assert result.parseoutcomes()["skipped"] == 3
+    assert result.parseoutcomes()["skipped"] == 4
     result.stdout.fnmatch_lines(["*no kv_digest*"])
 
 
