@@ -13,8 +13,10 @@ check: $(STAMP)  ## set-up + the main job: a clip through both engines, and the 
 	.venv/bin/python scripts/main_job.py
 
 test: $(STAMP)  ## set-up + all tests
-	.venv/bin/python -m pytest -q -n 2 $(JUDGING:%=--ignore-glob='%')
-	WANSTREAMER_SHAPES=unchecked .venv/bin/python -m pytest -q -n 2 $(JUDGING)
+	status=0; \
+	.venv/bin/python -m pytest -q -n 2 $(JUDGING:%=--ignore-glob='%') || status=1; \
+	WANSTREAMER_SHAPES=unchecked .venv/bin/python -m pytest -q -n 2 $(JUDGING) || status=1; \
+	exit $$status
 
 lint: $(STAMP)  ## set-up + style, types and import layers
 	.venv/bin/ruff check .

@@ -42,7 +42,10 @@ def attend(
 
 
 def split_heads(x: Float[Tensor, "n heads_x_dim"], head_dim: int) -> Float[Tensor, "heads n dim"]:
-    """Head h is columns h · head_dim to (h + 1) · head_dim - 1."""
+    """Head h is columns h · head_dim to (h + 1) · head_dim - 1 of a projection (WS-BACKBONE-3).
+
+    Written without ``-1``, so that a pass of no tokens has heads, too.
+    """
     return x.reshape(len(x), x.shape[1] // head_dim, head_dim).transpose(0, 1)
 
 

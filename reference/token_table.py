@@ -14,14 +14,11 @@ from torch import Tensor
 
 from spec.layout import Row
 
-COLUMNS = ("unit", "segment", "modality", "slot", "t", "h", "w", "pad", "noisy", "step")
-"""Order of the columns; the first eight travel in a KV slice (WS-EXCHANGE)."""
-
 
 @attrs.frozen(eq=False)
 class Columns:
-    """One tensor a column, with the names of `Row`: `spec.visibility.visible` takes two of these
-    as it takes two rows. The order of fields is that of `COLUMNS`."""
+    """One int64 tensor a column, [n, 1] or [1, n], with the names of `Row` (WS-LAYOUT-2):
+    `spec.visibility.visible` takes two of these as it takes two rows."""
 
     unit: Tensor
     segment: Tensor
@@ -33,6 +30,10 @@ class Columns:
     pad: Tensor
     noisy: Tensor
     step: Tensor
+
+
+COLUMNS = tuple(field.name for field in attrs.fields(Columns))
+"""Order of the columns; the first eight travel in a KV slice (WS-EXCHANGE-4)."""
 
 
 @attrs.frozen(eq=False)

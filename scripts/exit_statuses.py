@@ -1,7 +1,7 @@
 """Judges our own bad and good ports to the end, and looks at the exit status that they get.
 
     python scripts/exit_statuses.py mutants        each by the clause it names: 1, and that clause
-    python scripts/exit_statuses.py benign         each whole: 0; half an hour on two cores
+    python scripts/exit_statuses.py benign         each whole: 0; 83 minutes on two busy cores
     python scripts/exit_statuses.py NAME ...       some of either
 
 `kill_table.py` stops at the first case that fails; here a mutant goes through the command that a
