@@ -33,12 +33,14 @@ def attend(
 
     A hidden key has weight exactly 0: its score is -inf before the softmax.
     """
-    groups = q.shape[0] // k.shape[0]
-    k = k.repeat_interleave(groups, dim=0)
-    v = v.repeat_interleave(groups, dim=0)
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    weights = torch.softmax(scores.masked_fill(~mask, -math.inf), dim=-1)
-    return weights @ v
+    heads, n, head_dim = q.shape
+    kv_heads, m, _ = k.shape
+    # The queries of one key head stand one under the other: no key or value is copied.
+    rows = heads // kv_heads * n
+    scores = q.reshape(kv_heads, rows, head_dim) @ k.transpose(-1, -2) / math.sqrt(head_dim)
+    hidden = scores.reshape(heads, n, m).masked_fill(~mask, -math.inf)
+    weights = torch.softmax(hidden, dim=-1)
+    return (weights.reshape(kv_heads, rows, m) @ v).reshape(heads, n, head_dim)
 
 
 def split_heads(x: Float[Tensor, "n heads_x_dim"], head_dim: int) -> Float[Tensor, "heads n dim"]:
@@ -78,7 +80,7 @@ class Attention(nn.Module):
         q = self.q_norm(split_heads(self.q_proj(x), self.head_dim))
         k = self.k_norm(split_heads(self.k_proj(x), self.head_dim))
         v = split_heads(self.v_proj(x), self.head_dim)
-        q, k = rotary.rotate(q, theta), rotary.rotate(k, theta)
+        q, k = torch.split(rotary.rotate(torch.cat((q, k)), theta), [len(q), len(k)])
         keys, values = torch.cat((context_k, k), dim=1), torch.cat((context_v, v), dim=1)
         y = attend(q, keys, values, mask).transpose(0, 1).flatten(start_dim=1)
         return self.o_proj(y), k, v

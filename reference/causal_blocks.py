@@ -119,14 +119,15 @@ class CausalChain(CausalLayer):
 
     def __init__(self, layers: Mapping[str, CausalLayer]) -> None:
         super().__init__()
+        self.order = tuple(layers)
         for name, layer in layers.items():
             self.add_module(name, layer)
         self.n_states = sum(layer.n_states for layer in layers.values())
 
     def layers(self) -> Iterator[CausalLayer]:
         """The layers in the order of computation."""
-        for layer in self.children():
-            assert isinstance(layer, CausalLayer)
+        for name in self.order:
+            layer: CausalLayer = getattr(self, name)
             yield layer
 
     def init_state(self, batch: int) -> State:

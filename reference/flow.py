@@ -76,6 +76,6 @@ def tau_features(tau: Float[Tensor, " n"], dim: int) -> Float[Tensor, "n dim"]:
     """Sinusoidal features of τ: (cos, sin)(1000 τ ω_i), ω_i = 10000^(-i/(dim/2)), float64
     (WS-FLOW-5)."""
     half = dim // 2
-    omega = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    omega = torch.tensor([10_000.0 ** (-i / half) for i in range(half)], dtype=torch.float64)
     theta = 1000.0 * tau[:, None].to(torch.float64) * omega
     return torch.cat((torch.cos(theta), torch.sin(theta)), dim=-1)

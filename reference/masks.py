@@ -5,6 +5,7 @@ Source: PAPER §2.1 (block-causal attention); design §5.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -14,5 +15,4 @@ from spec.visibility import visible
 
 def dense_mask(queries: TokenTable, keys: TokenTable, lag: int) -> Bool[Tensor, "q k"]:
     """``mask[i, j]``: query i attends to key j under feedback lag λ (WS-VISIBILITY-1)."""
-    mask: Tensor = visible(queries.as_queries(), keys.as_keys(), lag)
-    return mask
+    return torch.from_numpy(visible(queries.as_queries(), keys.as_keys(), lag))

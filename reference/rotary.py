@@ -15,8 +15,9 @@ from spec.sizes import Backbone
 
 def inverse_frequencies(backbone: Backbone) -> Float[Tensor, " half"]:
     """ω_i = θ^(-2 i / head_dim), i = 0 ... head_dim/2 - 1, in float64 (WS-POSITIONS-5)."""
-    i = torch.arange(backbone.head_dim // 2, dtype=torch.float64)
-    return backbone.rope_theta ** (-2.0 * i / backbone.head_dim)
+    d = backbone.head_dim
+    omega = [backbone.rope_theta ** (-2.0 * i / d) for i in range(d // 2)]
+    return torch.tensor(omega, dtype=torch.float64)
 
 
 def angles(table: TokenTable, backbone: Backbone) -> Float[Tensor, "n half"]:

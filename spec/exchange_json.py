@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -28,7 +28,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return {f.name: _plain(getattr(value, f.name)) for f in attrs.fields(type(value))}
+    kind: type = type(value)
+    return {name: _plain(getattr(value, name)) for name in _readers(kind)}
 
 
 def from_json(data: object) -> Message:
@@ -46,36 +47,49 @@ def from_json(data: object) -> Message:
     return typing.cast("Message", _record(KINDS[kind], fields, kind))
 
 
+Reader = Callable[[object, str], object]
+"""Makes the value of a field out of JSON; told what the field is called."""
+
+
 @functools.cache
-def _types(cls: type) -> Mapping[str, Any]:
+def _readers(cls: type) -> Mapping[str, Reader]:
+    """How each field of a record is read, by its type."""
     hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in attrs.fields(cls)}
+    kinds: Mapping[Any, Reader] = {
+        Terms: functools.partial(_record, Terms),
+        Range: functools.partial(_pair, (int, int)),
+        Segments: _segments,
+        int: _integer,
+    }
+    return {field.name: kinds.get(hints[field.name], _text) for field in attrs.fields(cls)}
 
 
 def _record(cls: type, data: object, what: str) -> object:
-    types = _types(cls)
-    if not isinstance(data, dict) or data.keys() != types.keys():
+    readers = _readers(cls)
+    if not isinstance(data, dict) or data.keys() != readers.keys():
         came = sorted(data) if isinstance(data, dict) else data
-        raise ExchangeError(f"keys of {what}", came, ", ".join(types))
-    return cls(**{name: _value(types[name], data[name], f"{what}.{name}") for name in types})
+        raise ExchangeError(f"keys of {what}", came, ", ".join(readers))
+    return cls(**{name: read(data[name], f"{what}.{name}") for name, read in readers.items()})
 
 
-def _value(kind: Any, value: object, what: str) -> object:
-    if kind is Terms:
-        return _record(Terms, value, what)
-    if kind == Range:
-        return _pair(value, (int, int), what)
-    if kind == Segments:
-        require(type(value) is list, what, value, "a list of [segment, tokens]")
-        items = typing.cast("list[object]", value)
-        return tuple(_pair(item, (str, int), what) for item in items)
-    plain = int if kind is int else str
-    require(type(value) is plain, what, value, plain.__name__)
+def _integer(value: object, what: str) -> object:
+    # `type(...) is`, here and below, because a bool is an int to isinstance.
+    require(type(value) is int, what, value, "int")
     return value
 
 
-def _pair(value: object, kinds: tuple[type, type], what: str) -> tuple[Any, Any]:
-    # `type(...) is`, because a bool is an int to isinstance.
+def _text(value: object, what: str) -> object:
+    require(type(value) is str, what, value, "str")
+    return value
+
+
+def _segments(value: object, what: str) -> object:
+    require(type(value) is list, what, value, "a list of [segment, tokens]")
+    items = typing.cast("list[object]", value)
+    return tuple(_pair((str, int), item, what) for item in items)
+
+
+def _pair(kinds: tuple[type, type], value: object, what: str) -> tuple[Any, Any]:
     allowed = f"[{kinds[0].__name__}, {kinds[1].__name__}]"
     require(type(value) is list, what, value, allowed)
     items = typing.cast("list[object]", value)

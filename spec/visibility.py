@@ -8,9 +8,17 @@ Source: PAPER Eq. (1), §2.1 (block-causal attention), §2.4 (schedule of Fig. 2
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from spec.layout import Modality, Segment
+
+# Plain integers: NumPy takes four times as long for a comparison with a member of an enumeration.
+P: Final = int(Segment.P)
+O: Final = int(Segment.O)  # noqa: E741 - the paper's observation segment
+L: Final = int(Segment.L)
+Z: Final = int(Segment.Z)
+TEXT: Final = int(Modality.TEXT)
+VIDEO: Final = int(Modality.VIDEO)
 
 
 class RowLike(Protocol):
@@ -54,38 +62,36 @@ def visible(q: RowLike, k: RowLike, lag: int) -> Any:
 
 def prefill_visible(q: RowLike, k: RowLike) -> Any:
     """P is causal in itself, its picture both ways, and seen by every unit (WS-VISIBILITY-3)."""
-    picture = (q.modality == Modality.VIDEO) & (k.modality == Modality.VIDEO)
-    return (k.segment == Segment.P) & ((q.segment != Segment.P) | (k.slot <= q.slot) | picture)
+    picture = (q.modality == VIDEO) & (k.modality == VIDEO)
+    return (k.segment == P) & ((q.segment != P) | (k.slot <= q.slot) | picture)
 
 
 def observation_visible(q: RowLike, k: RowLike) -> Any:
     """O_k sees O_{<k}; L_k and Z_k see O_{≤k} (WS-VISIBILITY-4, WS-VISIBILITY-5)."""
-    av_q = q.modality != Modality.TEXT
-    av_k = k.modality != Modality.TEXT
+    av_q = q.modality != TEXT
+    av_k = k.modality != TEXT
     # Inside O_k: audio and video jointly and both ways; text after them, in its own order.
-    inside = (q.segment == Segment.O) & (av_k | ((av_q == 0) & (k.slot <= q.slot)))
-    later_segment = (q.segment == Segment.L) | (q.segment == Segment.Z)
-    return (k.segment == Segment.O) & (
-        (k.unit < q.unit) | ((k.unit == q.unit) & (inside | later_segment))
-    )
+    inside = (q.segment == O) & (av_k | ((av_q == 0) & (k.slot <= q.slot)))
+    later_segment = (q.segment == L) | (q.segment == Z)
+    return (k.segment == O) & ((k.unit < q.unit) | ((k.unit == q.unit) & (inside | later_segment)))
 
 
 def language_visible(q: RowLike, k: RowLike) -> Any:
     """L_k slot i sees L_{<k} and L_k up to i; Z_k sees L_{≤k}; O_k L_{<k} (WS-VISIBILITY-6)."""
-    inside = (q.segment == Segment.Z) | ((q.segment == Segment.L) & (k.slot <= q.slot))
-    return (k.segment == Segment.L) & ((k.unit < q.unit) | ((k.unit == q.unit) & inside))
+    inside = (q.segment == Z) | ((q.segment == L) & (k.slot <= q.slot))
+    return (k.segment == L) & ((k.unit < q.unit) | ((k.unit == q.unit) & inside))
 
 
 def committed_response_visible(q: RowLike, k: RowLike, lag: int) -> Any:
     """O_k and L_k see clean Z_{≤ k-1-λ}; Z_k sees clean Z_{<k} (WS-VISIBILITY-7)."""
-    newest = ((q.segment == Segment.Z) & (k.unit <= q.unit - 1)) | (
-        ((q.segment == Segment.O) | (q.segment == Segment.L)) & (k.unit <= q.unit - 1 - lag)
+    newest = ((q.segment == Z) & (k.unit <= q.unit - 1)) | (
+        ((q.segment == O) | (q.segment == L)) & (k.unit <= q.unit - 1 - lag)
     )
-    return (k.segment == Segment.Z) & (k.noisy == 0) & newest
+    return (k.segment == Z) & (k.noisy == 0) & newest
 
 
 def own_response_visible(q: RowLike, k: RowLike) -> Any:
     """Z_k sees its own block in its own state: clean sees clean, noisy the same solver step
     (WS-VISIBILITY-8). Nothing else sees a noisy token (WS-VISIBILITY-9)."""
-    both = (q.segment == Segment.Z) & (k.segment == Segment.Z) & (q.unit == k.unit)
+    both = (q.segment == Z) & (k.segment == Z) & (q.unit == k.unit)
     return both & (q.noisy == k.noisy) & (q.step == k.step)

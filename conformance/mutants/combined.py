@@ -216,7 +216,7 @@ def without_voice(queries: TokenTable, keys: TokenTable, lag: int) -> Tensor:
     """From unit 24 on the voice of the identity is gone."""
     q, k = queries.as_queries(), keys.as_keys()
     voice = (k.segment == Segment.P) & (k.modality == Modality.AUDIO)
-    return MASK(queries, keys, lag) & ~(voice & (q.unit >= 24))
+    return MASK(queries, keys, lag) & ~torch.from_numpy(voice & (q.unit >= 24))
 
 
 def committed_narrow(
