@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,7 @@ from conformance.reporting.reproduce import command
 from conformance.reporting.waivers import Waiver
 from conformance.resolve import resolve
 from conformance.second_judge import LOG as SECOND_LOG
-from conformance.second_judge import Step, Task, fingerprint, side_by_side
+from conformance.second_judge import SecondJudge, Step, Task, fingerprint, side_by_side
 from conformance.stdio.port import StdioPort
 from conformance.stdio.untrusted import clipped
 from conformance.verdicts import CaseResult, Verdict, exit_status, overall, too_few, wanted
@@ -74,23 +75,29 @@ def check(
     """
     selected = select(profile, clause)
     accepted = () if waiver_file is None else waivers.read(waiver_file)
-    port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
-    todo = (port, oracle, port_name, selected, profile, clause, progress, False)
     both = jobs if jobs is not None else usual_jobs(selected, clause or case)
-    try:
-        if report_dir is None:
-            return run(*todo, accepted=accepted, jobs=both, only=case)
-        files.clear(report_dir)
-        (report_dir / SECOND_LOG).unlink(missing_ok=True)
-        with kept_in(report_dir / FAILING), LogFile(report_dir / LOG) as log:
-            report = run(
-                *todo, listener=log, accepted=accepted, jobs=both, report_dir=report_dir, only=case
-            )
-        files.write(report, report_dir)
-        return report
-    finally:
-        if isinstance(port, StdioPort):
-            port.stop(report_dir)
+    with nullcontext() if both == 1 else SecondJudge(ORACLE) as second:
+        port, oracle = resolve(port_name), Oracle(resolve(ORACLE))
+        todo = (port, oracle, port_name, selected, profile, clause, progress, False)
+        try:
+            if report_dir is None:
+                return run(*todo, accepted=accepted, second=second, only=case)
+            files.clear(report_dir)
+            (report_dir / SECOND_LOG).unlink(missing_ok=True)
+            with kept_in(report_dir / FAILING), LogFile(report_dir / LOG) as log:
+                report = run(
+                    *todo,
+                    listener=log,
+                    accepted=accepted,
+                    second=second,
+                    report_dir=report_dir,
+                    only=case,
+                )
+            files.write(report, report_dir)
+            return report
+        finally:
+            if isinstance(port, StdioPort):
+                port.stop(report_dir)
 
 
 def select(profile: str | None, clause: str | None) -> tuple[Check, ...]:
@@ -140,7 +147,7 @@ def run(
     *,
     listener: Listener | None = None,
     accepted: Sequence[Waiver] = (),
-    jobs: int = 1,
+    second: SecondJudge | None = None,
     report_dir: Path | None = None,
     only: str | None = None,
 ) -> Report:
@@ -149,7 +156,7 @@ def run(
     Args:
         listener: told every event as it happens (WS-CONFORMANCE-19).
         accepted: failures that are waived (WS-CONFORMANCE-20).
-        jobs: how many processes judge, 1 or 2; two need a port that ``name`` gives again.
+        second: another process that judges, too, if ``name`` gives the same port again.
         report_dir: where a second process keeps what it finds worth keeping.
         only: a pattern with ``*`` that ids of cases must match.
 
@@ -188,10 +195,11 @@ def run(
     today = dt.datetime.now(dt.UTC).date()
     clauses_of = {id_of(*pair): pair[1].clauses or pair[0].clauses for pair in todo}
     results: list[CaseResult] = []
-    if jobs == 1:
+    if second is None:
         steps = one_by_one(planned, clause, name, profile)
     else:
-        steps = side_by_side(planned, _task(planned, name, profile, clause, only, report_dir))
+        task = _task(planned, name, profile, clause, only, report_dir)
+        steps = side_by_side(planned, task, second)
     for step in steps:
         if isinstance(step, CaseStarted):
             if progress is not None:
@@ -235,7 +243,6 @@ def _task(
         profile=profile,
         clause=clause,
         only=only,
-        oracle=ORACLE,
         agreed=fingerprint(planned),
         kept=None if report_dir is None else report_dir / FAILING,
         report_dir=report_dir,

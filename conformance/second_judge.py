@@ -1,7 +1,8 @@
 """A second process that judges a plan from its end, while this one judges it from its beginning.
 
-It has a port and an oracle of its own, and what it finds comes back as the lines of the log. A port
-that cannot be there twice costs nothing but time: whatever the second process does not judge, the
+It has a port and an oracle of its own, and what it finds comes back as the lines of the log. It
+is started while this one still loads, and makes its port when it is told what to judge. A port that
+cannot be there twice costs nothing but time: whatever the second process does not judge, the
 first does (WS-CONFORMANCE-23).
 """
 
@@ -57,7 +58,6 @@ class Task:
     profile: str | None
     clause: str | None
     only: str | None
-    oracle: str
     agreed: str
     kept: Path | None
     report_dir: Path | None
@@ -74,15 +74,18 @@ def shared(planned: Plan) -> tuple[Check, ...]:
 
 
 class SecondJudge:
-    """The process, its questions answered by a thread, its events in the order of arrival."""
+    """The process, its questions answered by a thread, its events in the order of arrival.
 
-    def __init__(self, task: Task, checks: tuple[Check, ...]) -> None:
+    It loads ``oracle`` and waits for `begin`.
+    """
+
+    def __init__(self, oracle: str) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._free = deque(check.id for check in checks)
+        self._free: deque[str] = deque()
         self._arrived: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._taken = False
-        self._process = spawn.Process(target=work, args=(task, theirs))
+        self._process = spawn.Process(target=work, args=(oracle, theirs))
         # An interrupt at the keyboard is for this process; it ends the other one itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -90,8 +93,13 @@ class SecondJudge:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
+
+    def begin(self, task: Task, checks: tuple[Check, ...]) -> None:
+        """Have ``checks`` judged, from the last on."""
+        self._free.extend(check.id for check in checks)
+        with suppress(OSError):
+            self._pipe.send(task)
+        threading.Thread(target=self._serve, daemon=True).start()
 
     def next(self) -> str | None:
         """The first check that nobody has taken; None if all are."""
@@ -155,15 +163,19 @@ class SecondJudge:
         self._pipe.close()
 
 
-def side_by_side(planned: Plan, task: Task) -> Iterator[Step]:
+def side_by_side(planned: Plan, task: Task, second: SecondJudge) -> Iterator[Step]:
     """Every case of the plan to its verdict, by two processes; a check is judged by one of them.
+
+    Args:
+        second: a process that has not begun; it is gone afterwards.
 
     Yields:
         What happens, as it happens; the cases of a check in order, the checks in no order.
     """
     left = {id_of(owner, case): (owner, case) for owner, case in planned.todo}
     started = ""
-    with SecondJudge(task, shared(planned)) as second:
+    with second:
+        second.begin(task, shared(planned))
 
         def noted(steps: Iterator[Step]) -> Iterator[Step]:
             nonlocal started
@@ -208,18 +220,25 @@ def died(owner: Check, case_id: str, how: str, task: Task) -> CaseResult:
     )
 
 
-def work(task: Task, pipe: Connection) -> None:
-    """The second process: ask for a check, judge it, tell, until there is none."""
+def work(oracle: str, pipe: Connection) -> None:
+    """The second process: load, wait for the task; then ask for a check, judge it, tell, until
+    there is none."""
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _leave)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        truth = Oracle(resolve(oracle))
+        task = pipe.recv()
+    except (EOFError, OSError, KeyboardInterrupt):
+        # The first process has ended, or has nothing to judge.
+        return
     try:
         port = resolve(task.port)
     except Exception:  # noqa: BLE001 - the first process has one, and goes on alone
         return
     try:
         with suppress(KeyboardInterrupt):
-            _judge_all(task, pipe, port)
+            _judge_all(task, pipe, port, truth)
     finally:
         if isinstance(port, StdioPort):
             port.stop(task.report_dir, LOG)
@@ -230,8 +249,7 @@ def _leave(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _judge_all(task: Task, pipe: Connection, port: Port) -> None:
-    oracle = Oracle(resolve(task.oracle))
+def _judge_all(task: Task, pipe: Connection, port: Port, oracle: Oracle) -> None:
     checks = tuple(CHECKS[check] for check in task.checks)
     try:
         planned = plan(port, oracle, checks, task.profile, task.clause, task.only)

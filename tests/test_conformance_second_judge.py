@@ -54,7 +54,6 @@ def task_for(port: str, planned: Plan) -> Task:
         profile=None,
         clause=None,
         only=None,
-        oracle="reference",
         agreed=fingerprint(planned),
         kept=None,
         report_dir=None,
@@ -63,7 +62,7 @@ def task_for(port: str, planned: Plan) -> Task:
 
 def steps_of(port: str) -> list[Step]:
     planned = planned_for(port)
-    return list(side_by_side(planned, task_for(port, planned)))
+    return list(side_by_side(planned, task_for(port, planned), SecondJudge(runner.ORACLE)))
 
 
 def judged(steps: list[Step]) -> dict[str, CaseResult]:
@@ -127,7 +126,8 @@ def test_ws_conformance_23_what_is_agreed_is_the_port_and_every_case() -> None:
 def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
     """In the middle of a case that never ends, and without being killed: its port is let go."""
     planned = planned_for("second_ports:Sleeping")
-    second = SecondJudge(task_for("second_ports:Sleeping", planned), shared(planned))
+    second = SecondJudge(runner.ORACLE)
+    second.begin(task_for("second_ports:Sleeping", planned), shared(planned))
 
     def interrupted() -> None:
         with second:
