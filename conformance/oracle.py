@@ -34,6 +34,14 @@ class Truth:
     outputs: Recording
     naive: tuple[Recording, ...]
 
+    def beginning(self, units: int) -> Truth:
+        """Of a stream: of its first units."""
+        return Truth(
+            script=attrs.evolve(self.script, units=self.script.units[:units]),
+            outputs=self.outputs[:units],
+            naive=tuple(recording[:units] for recording in self.naive),
+        )
+
 
 class Oracle:
     """A port whose answers are taken for true in float64."""
@@ -44,6 +52,7 @@ class Oracle:
         self.port: Port = guard
         self.record = Recorder(guard, guard.hello().features)
         self._truths: dict[tuple[str, Form, DType], Truth] = {}
+        self._streams: dict[tuple[str, DType], list[tuple[Script, Truth]]] = {}
         self._parts: dict[str, Array] = {}
 
     def truth(self, script: Script, form: Form = "offline", dtype: DType = "float32") -> Truth:
@@ -54,8 +63,21 @@ class Oracle:
         """
         key = digest(script), form, naive_dtype(dtype)
         if key not in self._truths:
-            self._truths[key] = self._truth(script, form, naive_dtype(dtype))
+            make = self._streamed if form == "stream" else self._offline
+            self._truths[key] = make(script, naive_dtype(dtype))
         return self._truths[key]
+
+    def _offline(self, script: Script, dtype: DType) -> Truth:
+        return self._truth(script, "offline", dtype)
+
+    def _streamed(self, script: Script, dtype: DType) -> Truth:
+        """What is known of a longer stream holds for its beginning (WS-STREAMING-2)."""
+        known = self._streams.setdefault((digest(script.open), dtype), [])
+        for longer, truth in known:
+            if begins(longer, script):
+                return truth.beginning(len(script.units))
+        known.append((script, self._truth(script, "stream", dtype)))
+        return known[-1][1]
 
     def _truth(self, script: Script, form: Form, dtype: DType) -> Truth:
         free = self.record(in_dtype(script, "float64"), form)
@@ -76,6 +98,13 @@ class Oracle:
         if key not in self._parts:
             self._parts[key] = self._port.codec(request, data)
         return self._parts[key]
+
+
+def begins(longer: Script, script: Script) -> bool:
+    """``longer`` has the units of ``script``, the same objects, and more."""
+    units = len(script.units)
+    same = all(a is b for a, b in zip(longer.units, script.units, strict=False))
+    return same and len(longer.units) > units
 
 
 def naive_dtype(dtype: DType) -> DType:

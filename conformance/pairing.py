@@ -10,13 +10,15 @@ said so, is judged by what rounding and its noise explain instead of by bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Final, Generic, TypeVar
 
+import attrs
 import numpy as np
 
 from conformance.case import Context, Inconclusive
+from conformance.programs import Life, Step, play
 from conformance.protocol import Array, KvExport
 from conformance.recording import Form, Recording, Script
 from conformance.relations import same
@@ -24,6 +26,7 @@ from conformance.spread import Mergeable, SessionSpread, Sides, Spread
 from conformance.tolerance import same_bits
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 REPEATS: Final = 24
 """Runs in which a port that says it does not repeat itself may show that it does not. Noise that
@@ -81,6 +84,41 @@ def settled(
                 return wrong
             return _one_sided(before, after, judge, only_values)
     return reason
+
+
+@attrs.frozen
+class Kept(Generic[T]):
+    """Runs of a port: ``first`` is made when it is first wanted and kept, ``anew`` makes more."""
+
+    first: Callable[[], T]
+    anew: Callable[[], T]
+
+    @classmethod
+    def of(cls, run: Callable[[], T]) -> Kept[T]:
+        return cls(cache(run), run)
+
+    def picked(self, pick: Callable[[T], U]) -> Kept[U]:
+        """The same runs, and of each what ``pick`` takes."""
+        return Kept(lambda: pick(self.first()), lambda: pick(self.anew()))
+
+
+def played(context: Context, program: Sequence[Step]) -> Kept[list[Life]]:
+    """All lives of ``program``, played on the port."""
+    return Kept.of(partial(play, context.port, program))
+
+
+def settled_after(
+    context: Context,
+    before: Kept[T],
+    after: Kept[T],
+    judge: Callable[[T, T], str | None],
+    repeats: Callable[[T, T], str | None],
+    spread: Spread[T],
+) -> str | None:
+    """`settled`, beginning with runs that are kept: other cases need them too."""
+    if judge(before.first(), after.first()) is None:
+        return None
+    return settled(context, before.anew, after.anew, judge, repeats, spread)
 
 
 def _one_sided(

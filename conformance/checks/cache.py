@@ -58,12 +58,14 @@ def contents(context: Context) -> Iterator[Case]:
             yield Case(
                 name=f"{preset}-{schedule}-rows",
                 clauses=(*ROWS, *COMMITTED, *first),
+                further=preset != BARE,
                 judge=partial(rows_held, context, script),
             )
             for name in ("keys", "values"):
                 yield Case(
                     name=f"{preset}-{schedule}-{name}",
                     clauses=(*COMMITTED, *NUMBERS, *first),
+                    further=preset != BARE,
                     judge=partial(numbers_held, context, script, name),
                 )
     # Slots count over what there is, so what a session does not have leaves no gap.

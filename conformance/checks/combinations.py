@@ -22,15 +22,16 @@ from spec.layout import Modalities
 from spec.presets import preset_named
 
 UNITS: Final = 3
-SHOWN: Final = 4
+SHOWN: Final = 3
 """Sessions that a run of one clause asks for, too."""
-TRIES: Final = 60
+TRIES: Final = 20
 """Candidates for each session, of which the one with the most new pairs is taken."""
 
 DEAR: Final = 12
 """Pairs that a session of the dearer preset must be ahead."""
 
 Row = Mapping[str, Any]
+Pair = tuple[tuple[str, Any], tuple[str, Any]]
 FACTORS: Final[Mapping[str, Sequence[Any]]] = {
     "preset": (BARE, "tiny"),
     "schedule": ("overlapped", "sequential"),
@@ -49,7 +50,7 @@ FACTORS: Final[Mapping[str, Sequence[Any]]] = {
 is the same in every unit; ``typing``: an ``x`` for each unit in which the user fills all slots."""
 
 
-def pairs(row: Row) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
+def pairs(row: Row) -> set[Pair]:
     return set(combinations(sorted(row.items()), 2))
 
 
@@ -65,18 +66,29 @@ def rows() -> tuple[Row, ...]:
     }
     found: list[Row] = []
     while left:
-        candidates = []
-        for _ in range(TRIES):
-            # A pair that has not met, and anything else.
-            wanted = dict(draw.choice(sorted(left, key=str)))
-            row = {name: draw.choice(choices) for name, choices in FACTORS.items()}
-            candidates.append(row | wanted)
+        wanted = sorted(left, key=str)
+        candidates = [_around(draw.choice(wanted), left, draw) for _ in range(TRIES)]
         best = max(
             candidates, key=lambda row: len(pairs(row) & left) - DEAR * (row["preset"] != BARE)
         )
         found.append(best)
         left -= pairs(best)
     return tuple(found)
+
+
+def _around(pair: Pair, left: set[Pair], draw: Random) -> Row:
+    """A session with a pair that has not met; everything else is chosen, in any order, for the
+    most new pairs with what is chosen already."""
+    row: dict[str, Any] = dict(pair)
+
+    def new(choice: tuple[str, Any]) -> int:
+        return sum(tuple(sorted((choice, other))) in left for other in row.items())
+
+    others = [name for name in FACTORS if name not in row]
+    for name in draw.sample(others, len(others)):
+        choices = draw.sample(FACTORS[name], len(FACTORS[name]))
+        row |= [max([(name, choice) for choice in choices], key=new)]
+    return row
 
 
 def session_of(context: Context, row: Row) -> Script:

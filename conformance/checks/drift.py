@@ -23,7 +23,7 @@ from spec.sizes import LAG_OF_SCHEDULE
 WINDOW: Final = 16
 """Units that are judged together."""
 
-LATE: Final = 101
+LATE: Final = 67
 VERY_LATE: Final = 130
 """Units that are changed in sessions of a few more; no byte with a sign counts as far as the
 second."""
@@ -85,6 +85,12 @@ def late(context: Context) -> Iterator[Case]:
         clauses=("WS-VISIBILITY-6",),
         further=True,
         judge=partial(_late, context, "agent_text", SPOKEN, VERY_LATE),
+    )
+    yield Case(
+        name="response-very-late",
+        clauses=("WS-VISIBILITY-2",),
+        further=True,
+        judge=partial(_late, context, "noise_audio", SPOKEN, VERY_LATE),
     )
 
 

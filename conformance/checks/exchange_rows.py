@@ -77,6 +77,7 @@ def cases(context: Context) -> Iterator[Case]:
                     yield Case(
                         name=f"{machine.name}-{schedule}-{event}",
                         clauses=tuple(c for c, events in CLAUSES.items() if event in events),
+                        further=schedule != "overlapped",
                         judge=partial(_as_the_table, context, schedule, machine.name, event),
                     )
 

@@ -36,8 +36,8 @@ from spec.presets import preset_named
 from spec.sizes import Schedule
 
 TICKS: Final = 3
-LATE: Final = {"text-only": 26, "text-only-long": 100}
-"""Units of sessions of four seconds, and of sixteen."""
+LATE: Final = {"text-only": 26, "text-only-long": 67}
+"""Units of sessions of four seconds, and of ten."""
 MOVED: Final = ("logits", "audio_latents", "video_latents")
 PLACES: Final = ("WS-PREFILL-1", "WS-PREFILL-2", "WS-PREFILL-3", "WS-PREFILL-4", "WS-VISIBILITY-3")
 SESSIONS: Final[dict[str, dict[str, Any]]] = {
@@ -322,7 +322,7 @@ def refused(context: Context) -> Iterator[Case]:
     for name, spoil in BAD.items():
         yield Case(name=name, judge=partial(_refused, context, spoil))
     yield Case(name="offline", judge=partial(_refused_offline, context))
-    yield Case(name="then-a-good-one", judge=partial(_good_after_bad, context))
+    yield Case(name="then-a-good-one", further=True, judge=partial(_good_after_bad, context))
 
 
 def _bad(context: Context, spoil: Spoil) -> OpenRequest:

@@ -19,7 +19,7 @@ from conformance import arrays
 from conformance.case import Case, Check, Context
 from conformance.guard import PortFault
 from conformance.inputs import BARE, PROMPT, Content, base
-from conformance.pairing import as_undisturbed, settled
+from conformance.pairing import Kept, as_undisturbed, played, settled_after
 from conformance.programs import (
     Life,
     Step,
@@ -259,27 +259,28 @@ def cases(plans: Sequence[Plan], context: Context) -> Iterator[Case]:
     for plan in plans:
         name = plan.__name__.replace("_", "-")
         further = plan in FURTHER
-        yield Case(name=name, further=further, judge=partial(_as_alone, context, plan))
+        once = played(context, plan(context, 1))
+        yield Case(name=name, further=further, judge=partial(_as_alone, context, once))
         yield Case(
             name=f"{name}-unmoved",
             further=further or plan in SHOWN_ONCE,
-            judge=partial(_unmoved, context, plan),
+            judge=partial(_unmoved, context, once, plan),
         )
 
 
-def _as_alone(context: Context, plan: Plan) -> str | None:
-    return as_the_oracle(context, play(context.port, plan(context, 1)))
+def _as_alone(context: Context, once: Kept[list[Life]]) -> str | None:
+    return as_the_oracle(context, once.first())
 
 
-def _unmoved(context: Context, plan: Plan) -> str | None:
+def _unmoved(context: Context, once: Kept[list[Life]], plan: Plan) -> str | None:
     def judge(a: list[Life], b: list[Life]) -> str | None:
         reason = same_lives(a, b, ("a",))
         return reason and f"other values in another session: {reason}"
 
-    return settled(
+    return settled_after(
         context,
-        lambda: play(context.port, plan(context, 1)),
-        lambda: play(context.port, plan(context, 2)),
+        once,
+        played(context, plan(context, 2)),
         judge,
         lambda a, b: same_lives(a, b, ("a",)),
         LifeSpread(context=context),
@@ -336,7 +337,7 @@ def _closed_twice(context: Context) -> str | None:
     context.port.close(session)
     with suppress(Refusal, PortFault):
         context.port.close(session)
-    return _as_alone(context, two_in_turn)
+    return as_the_oracle(context, play(context.port, two_in_turn(context, 1)))
 
 
 CHECKS = tuple(

@@ -12,14 +12,13 @@ import attrs
 from conformance.case import Case, Context, family
 from conformance.checks.isolation import contents, request, whole
 from conformance.inputs import BARE, base
-from conformance.pairing import settled
+from conformance.pairing import Kept, played, settled_after
 from conformance.programs import (
     Life,
     Step,
     as_the_oracle,
     ended,
     opened,
-    play,
     same_lives,
     stepped,
 )
@@ -163,37 +162,36 @@ def reset(context: Context) -> Iterator[Case]:
     depends on what was before (WS-SESSION-4)."""
     for plan in RESETS:
         name = plan.__name__.replace("_", "-")
-        further = plan is reset_twice
-        yield Case(name=name, further=further, judge=partial(_as_oracle, context, plan))
+        further = plan in (reset_twice, reset_keeps_the_request)
+        once = played(context, plan(context, 1))
+        yield Case(name=name, further=further, judge=partial(_as_oracle, context, once))
         yield Case(
             name=f"{name}-unmoved",
             further=plan not in (after_reset, reset_after_the_end),
-            judge=partial(_unmoved, context, plan),
+            judge=partial(_unmoved, context, once, plan),
         )
 
 
-def _as_oracle(context: Context, plan: Plan) -> str | None:
+def _as_oracle(context: Context, once: Kept[list[Life]]) -> str | None:
     context.need("reset")
-    return as_the_oracle(context, play(context.port, plan(context, 1)))
+    return as_the_oracle(context, once.first())
 
 
-def _unmoved(context: Context, plan: Plan) -> str | None:
+def _unmoved(context: Context, once: Kept[list[Life]], plan: Plan) -> str | None:
     """The last life of "a" in two plays that differ in everything before it."""
     context.need("reset")
 
-    def last(seed: int) -> list[Life]:
-        return [life for life in play(context.port, plan(context, seed)) if life.session == "a"][
-            -1:
-        ]
+    def last(lives: list[Life]) -> list[Life]:
+        return [life for life in lives if life.session == "a"][-1:]
 
     def judge(a: list[Life], b: list[Life]) -> str | None:
         reason = same_lives(a, b, ("a",))
         return reason and f"other values before it: {reason}"
 
-    return settled(
+    return settled_after(
         context,
-        lambda: last(1),
-        lambda: last(2),
+        once.picked(last),
+        played(context, plan(context, 2)).picked(last),
         judge,
         lambda a, b: same_lives(a, b, ("a",)),
         LifeSpread(context=context),

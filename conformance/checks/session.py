@@ -75,6 +75,7 @@ def modalities(context: Context) -> Iterator[Case]:
         yield Case(
             name=name,
             clauses=("WS-LAYOUT-5",) if has_video else ("WS-LAYOUT-5", "WS-STREAMING-10"),
+            further=name in ("speaker", "face-only"),
             judge=partial(_as_oracle, context, script, cast("Form", form)),
         )
     for dtype in context.hello.dtypes[1:]:
@@ -104,7 +105,9 @@ def presets(context: Context) -> Iterator[Case]:
     for name, preset in PRESETS.items():
         if name.startswith("tiny"):
             script = base(name, preset.schedule, context.dtype, units=SHORT)
-            yield Case(name=name, judge=partial(_as_oracle, context, script))
+            # It differs from "tiny" in its schedule only.
+            further = name == "tiny-lag0"
+            yield Case(name=name, further=further, judge=partial(_as_oracle, context, script))
 
 
 def _open_refused(context: Context, request: OpenRequest) -> str | None:
@@ -216,6 +219,10 @@ FED: Final = {
 """What each of these is about: user text, words, sound and pictures from unit to unit, or noise."""
 
 
+PART_OF_OTHERS: Final = ("silence", "every-unit-alike", "full-scale")
+"""There is silence before sound, too; what is still or at full scale is also in other sessions."""
+
+
 def inputs(context: Context) -> Iterator[Case]:
     """What enters may be anything: no text or full slots, silence, black, full scale, every id
     (WS-LAYOUT-3, WS-STREAMING-2)."""
@@ -257,8 +264,7 @@ def inputs(context: Context) -> Iterator[Case]:
         yield Case(
             name=name,
             clauses=FED[name],
-            # Silence comes before sound too.
-            further=name == "silence",
+            further=name in PART_OF_OTHERS,
             judge=partial(_as_oracle, context, script),
         )
 

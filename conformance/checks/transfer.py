@@ -15,7 +15,7 @@ from conformance.checks.lifecycle import units
 from conformance.checks.state_copies import no_trace, not_aliased, taken_is_copied
 from conformance.checks.streaming import long_talk
 from conformance.inputs import BARE, Content
-from conformance.pairing import settled
+from conformance.pairing import Kept, played, settled_after
 from conformance.programs import (
     Life,
     Step,
@@ -93,13 +93,14 @@ def transfers(context: Context) -> dict[str, list[Step]]:
 def transfer(context: Context) -> Iterator[Case]:
     """An imported session goes on bit for bit as the exported one would have
     (WS-CONFORMANCE-17)."""
-    gone = _Gone(context)
+    gone = played(context, went_on(context)).picked(lambda lives: _latter(lives[0]))
     for name, program in transfers(context).items():
+        moved = played(context, program)
         yield Case(
             name=f"{name}-numbers",
             clauses=(MOVED,),
             further=name not in QUICK,
-            judge=partial(_played, context, program),
+            judge=partial(_as_oracle, context, moved),
         )
         if name != "source-still-open":
             # Bits are compared only where the port has as many sessions open in both: one that
@@ -108,7 +109,7 @@ def transfer(context: Context) -> Iterator[Case]:
                 name=name,
                 clauses=(MOVED,),
                 further=name != "closed",
-                judge=partial(_as_went_on, context, gone, program),
+                judge=partial(_as_went_on, context, gone, moved),
             )
     for schedule in LAG_OF_SCHEDULE:
         for count in (0, 1, 2):
@@ -116,7 +117,9 @@ def transfer(context: Context) -> Iterator[Case]:
                 name=f"{schedule}-after-{count}-units",
                 clauses=(MOVED,),
                 further=True,
-                judge=partial(_played, context, _early(context, schedule, count)),
+                judge=partial(
+                    _as_oracle, context, played(context, _early(context, schedule, count))
+                ),
             )
     forked = [
         *moved_on(context, [])[:-2],
@@ -126,16 +129,16 @@ def transfer(context: Context) -> Iterator[Case]:
         *units("a", 9, 2),
         *ended("a"),
     ]
-    yield _further("forked", partial(_played, context, forked))
+    yield _further("forked", partial(_as_oracle, context, played(context, forked)))
     if "reset" in context.hello.features:
         resets = [Step(do="reset", session="a"), *units("a", 7, 2)]
-        program = moved_on(context, [*resets, Step(do="close", session="a")])
-        yield _further("reset", partial(_as_went_on, context, gone, program))
+        moved = played(context, moved_on(context, [*resets, Step(do="close", session="a")]))
+        yield _further("reset", partial(_as_went_on, context, gone, moved))
         back = [Step(do="reset", session="b"), *units("b", 4, 3), *ended("b")]
         program = [*moved_on(context, [Step(do="close", session="a")])[:-2], *back]
-        yield _further("then-reset", partial(_played, context, program))
-    again = _second_import(context, 1)
-    yield Case(name="second-import", clauses=(MOVED,), judge=partial(_played, context, again))
+        yield _further("then-reset", partial(_as_oracle, context, played(context, program)))
+    again = played(context, _second_import(context, 1))
+    yield _further("second-import", partial(_as_oracle, context, again))
     yield _further("second-import-unmoved", partial(_first_gone, context, again))
     for name, asked in elsewhere(context).items():
         yield Case(
@@ -179,21 +182,21 @@ def _second_import(context: Context, seed: int) -> list[Step]:
     ]
 
 
-def _first_gone(context: Context, program: list[Step]) -> str | None:
+def _first_gone(context: Context, again: Kept[list[Life]]) -> str | None:
     """Not a bit of the second life, nor of what comes after it, depends on the first."""
     context.need("kv_transfer")
 
-    def later(steps: list[Step]) -> list[Life]:
-        return [life for life in play(context.port, steps) if life.session == "a"][2:]
+    def later(lives: list[Life]) -> list[Life]:
+        return [life for life in lives if life.session == "a"][2:]
 
     def judge(a: list[Life], b: list[Life]) -> str | None:
         reason = same_lives(a, b, ("a",))
         return reason and f"another state imported before it: {reason}"
 
-    return settled(
+    return settled_after(
         context,
-        lambda: later(program),
-        lambda: later(_second_import(context, 2)),
+        again.picked(later),
+        played(context, _second_import(context, 2)).picked(later),
         judge,
         lambda a, b: same_lives(a, b, ("a",)),
         LifeSpread(context=context),
@@ -214,45 +217,24 @@ def _early(context: Context, schedule: Schedule, count: int) -> list[Step]:
     ]
 
 
-def _played(context: Context, program: list[Step]) -> str | None:
+def _as_oracle(context: Context, moved: Kept[list[Life]]) -> str | None:
     context.need("kv_transfer")
-    return as_the_oracle(context, play(context.port, program))
+    return as_the_oracle(context, moved.first())
 
 
-class _Gone:
-    """What nobody has moved: played when it is first wanted, and anew when bits differ."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._first: list[Life] | None = None
-
-    def anew(self) -> list[Life]:
-        return _latter(play(self._context.port, went_on(self._context))[0])
-
-    def first(self) -> list[Life]:
-        if self._first is None:
-            self._first = self.anew()
-        return self._first
-
-
-def _as_went_on(context: Context, gone: _Gone, program: list[Step]) -> str | None:
+def _as_went_on(context: Context, gone: Kept[list[Life]], moved: Kept[list[Life]]) -> str | None:
     """The last life of the program against the same units without a move."""
     context.need("kv_transfer")
-
-    def moved() -> list[Life]:
-        return _latter(play(context.port, program)[-1])
 
     def judge(a: list[Life], b: list[Life]) -> str | None:
         reason = same_lives(a, b, ("a",))
         return reason and f"exported, then imported: {reason}"
 
-    if judge(gone.first(), moved()) is None:
-        return None
-
     def repeats(a: list[Life], b: list[Life]) -> str | None:
         return same_lives(a, b, ("a",))
 
-    return settled(context, gone.anew, moved, judge, repeats, LifeSpread(context=context))
+    last = moved.picked(lambda lives: _latter(lives[-1]))
+    return settled_after(context, gone, last, judge, repeats, LifeSpread(context=context))
 
 
 def _latter(life: Life) -> list[Life]:
@@ -295,7 +277,7 @@ def _moved_and_reset(context: Context, asked: OpenRequest) -> str | None:
         attrs.evolve(first[2], session="b"),
         *ended("b"),
     ]
-    return _played(context, program)
+    return _as_oracle(context, played(context, program))
 
 
 def _late(context: Context) -> str | None:
