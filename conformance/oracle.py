@@ -61,17 +61,17 @@ class Oracle:
         Args:
             dtype: of the port; the naive runs are in it, for float64 in float32.
         """
-        key = digest(script), form, naive_dtype(dtype)
+        naive = naive_dtype(dtype)
+        key = digest(script), form, naive
         if key not in self._truths:
-            make = self._streamed if form == "stream" else self._offline
-            self._truths[key] = make(script, naive_dtype(dtype))
+            whole = form == "offline"
+            self._truths[key] = (
+                self._truth(script, form, naive) if whole else self._streamed(script, naive)
+            )
         return self._truths[key]
 
-    def _offline(self, script: Script, dtype: DType) -> Truth:
-        return self._truth(script, "offline", dtype)
-
     def _streamed(self, script: Script, dtype: DType) -> Truth:
-        """What is known of a longer stream holds for its beginning (WS-STREAMING-2)."""
+        """What is known of a longer stream holds for its beginning (WS-CONFORMANCE-9)."""
         known = self._streams.setdefault((digest(script.open), dtype), [])
         for longer, truth in known:
             if begins(longer, script):

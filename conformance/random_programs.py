@@ -25,7 +25,7 @@ from spec.layout import Modalities
 from spec.presets import preset_named
 from spec.sizes import Schedule
 
-EXAMPLES: Final = 12
+EXAMPLES: Final = 16
 MIN_ACTS: Final = 3
 MAX_ACTS: Final = 12
 MAX_SHRINKS: Final = 50

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from spec.layout import Row
 
-Places = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
+"""An int64 array of NumPy."""
 
 
 @attrs.frozen(eq=False)
@@ -28,23 +29,20 @@ class Columns:
     Of NumPy, because a mask takes seventy operations on a few numbers each.
     """
 
-    unit: Places
-    segment: Places
-    modality: Places
-    slot: Places
-    t: Places
-    h: Places
-    w: Places
-    pad: Places
-    noisy: Places
-    step: Places
+    unit: IntArray
+    segment: IntArray
+    modality: IntArray
+    slot: IntArray
+    t: IntArray
+    h: IntArray
+    w: IntArray
+    pad: IntArray
+    noisy: IntArray
+    step: IntArray
 
 
 COLUMNS = tuple(field.name for field in attrs.fields(Columns))
 """Order of the columns; the first eight travel in a KV slice (WS-EXCHANGE-4)."""
-
-columns_of = attrgetter(*COLUMNS)
-"""The columns of a row."""
 
 
 @attrs.frozen(eq=False)
@@ -57,7 +55,7 @@ class TokenTable:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> TokenTable:
         """The table of ``rows`` (WS-LAYOUT-2)."""
-        cells = [columns_of(row) for row in rows]
+        cells = list(map(attrgetter(*COLUMNS), rows))
         tau = torch.tensor([row.tau for row in rows], dtype=torch.float64)
         return cls(torch.tensor(cells, dtype=torch.int64).reshape(-1, len(COLUMNS)), tau)
 
@@ -80,7 +78,7 @@ class TokenTable:
         """Columns of shape [1, n]: broadcast along queries."""
         return Columns(*self._columns()[:, None, :])
 
-    def _columns(self) -> Places:
+    def _columns(self) -> IntArray:
         # A column in one piece is compared several times as fast.
         return self.cells.T.contiguous().numpy()
 

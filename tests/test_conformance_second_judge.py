@@ -26,6 +26,7 @@ from conformance.reporting.report import Report
 from conformance.resolve import resolve
 from conformance.second_judge import SecondJudge, Step, Task, fingerprint, shared, side_by_side
 from conformance.verdicts import CaseResult, Verdict
+from spec.errors import PortError
 
 CHOSEN = ("port/honest", "codec/geometry", "exchange/exactly-once", "exchange/thinker")
 LONGEST_S = 240
@@ -141,6 +142,19 @@ def test_ws_conformance_23_an_error_here_ends_the_second_process() -> None:
         interrupted()
     assert second.end() == "exit 0"
     assert not multiprocessing.active_children()
+
+
+def test_ws_conformance_23_a_process_that_was_told_nothing_ends(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A port that cannot be loaded: the second process, still loading or waiting, says nothing."""
+    with pytest.raises(PortError, match="no_such_module"):
+        runner.check("no_such_module:Port", jobs=2)
+    with SecondJudge(runner.ORACLE) as waiting:
+        time.sleep(0.5)
+    assert waiting.end() in ("signal 15", "exit 0")
+    assert not multiprocessing.active_children()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ws_conformance_23_what_is_judged_by_the_clock_is_judged_alone() -> None:

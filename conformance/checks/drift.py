@@ -23,7 +23,7 @@ from spec.sizes import LAG_OF_SCHEDULE
 WINDOW: Final = 16
 """Units that are judged together."""
 
-LATE: Final = 67
+LATE: Final = 101
 VERY_LATE: Final = 130
 """Units that are changed in sessions of a few more; no byte with a sign counts as far as the
 second."""

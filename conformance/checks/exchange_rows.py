@@ -77,6 +77,7 @@ def cases(context: Context) -> Iterator[Case]:
                     yield Case(
                         name=f"{machine.name}-{schedule}-{event}",
                         clauses=tuple(c for c, events in CLAUSES.items() if event in events),
+                        # What is on its way at a time differs; the rows do not.
                         further=schedule != "overlapped",
                         judge=partial(_as_the_table, context, schedule, machine.name, event),
                     )

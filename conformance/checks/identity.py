@@ -36,8 +36,8 @@ from spec.presets import preset_named
 from spec.sizes import Schedule
 
 TICKS: Final = 3
-LATE: Final = {"text-only": 26, "text-only-long": 67}
-"""Units of sessions of four seconds, and of ten."""
+LATE: Final = {"text-only": 26, "text-only-long": 100}
+"""Units of sessions of four seconds, and of sixteen."""
 MOVED: Final = ("logits", "audio_latents", "video_latents")
 PLACES: Final = ("WS-PREFILL-1", "WS-PREFILL-2", "WS-PREFILL-3", "WS-PREFILL-4", "WS-VISIBILITY-3")
 SESSIONS: Final[dict[str, dict[str, Any]]] = {

@@ -75,6 +75,7 @@ def modalities(context: Context) -> Iterator[Case]:
         yield Case(
             name=name,
             clauses=("WS-LAYOUT-5",) if has_video else ("WS-LAYOUT-5", "WS-STREAMING-10"),
+            # What each of the two lacks, others lack, too.
             further=name in ("speaker", "face-only"),
             judge=partial(_as_oracle, context, script, cast("Form", form)),
         )

@@ -247,10 +247,10 @@ class PreFetches(ReferencePort):
 
 
 class PreFetchesLate(PreFetches):
-    """The noise of a unit shows in the last bit of its logits, from unit 64 on."""
+    """The noise of a unit shows in the last bit of its logits, from unit 100 on."""
 
-    name = "noise-in-the-last-bit-from-unit-64"
-    start = 64
+    name = "noise-in-the-last-bit-from-unit-100"
+    start = 100
 
 
 class LooksAhead(ReferencePort):

@@ -1,0 +1,103 @@
+"""WS-CONFORMANCE-9: what the oracle knows, and what it is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from conformance.inputs import BARE, Content, script_of
+from conformance.oracle import Oracle, begins
+from conformance.pairing import Kept
+from conformance.protocol import OpenRequest
+from conformance.recording import Form, Recording, Script
+from conformance.relations import same
+from conformance.resolve import resolve
+
+
+class Counting(Oracle):
+    """Notes how many units its port was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(resolve("reference"))
+        self.asked: list[int] = []
+        make = self.record.anew
+
+        def counted(script: Script, form: Form = "stream") -> Recording:
+            self.asked.append(len(script.units))
+            return make(script, form)
+
+        self.record.anew = counted  # type: ignore[method-assign]
+
+
+@pytest.fixture(name="oracle")
+def _oracle() -> Counting:
+    return Counting()
+
+
+def script(units: int, *, last: int = 0, prompt: tuple[int, ...] = (72, 105)) -> Script:
+    """Units that are alike but for the last, which is drawn with a seed."""
+    request = OpenRequest(preset=BARE, schedule="overlapped", dtype="float32", prompt=prompt)
+    seeds = [0] * (units - 1) + [last]
+    return script_of(request, [Content(seed=s, agent_text=(65, 66)) for s in seeds])
+
+
+def test_ws_conformance_9_a_longer_stream_is_known_for_its_beginning(oracle: Counting) -> None:
+    """To the bit what the oracle would say of the beginning alone, without being asked."""
+    long = oracle.truth(script(4), "stream")
+    asked = len(oracle.asked)
+    short = oracle.truth(script(2), "stream")
+    assert len(oracle.asked) == asked
+    alone = Counting().truth(script(2), "stream")
+    assert len(long.outputs) == 4
+    assert [len(short.script.units), len(short.outputs)] == [2, 2]
+    assert same(short.outputs, alone.outputs, range(2)) is None
+    # The naive stream; the naive offline form may round otherwise in a longer clip.
+    assert len(short.naive) == len(alone.naive) == 2
+    assert same(short.naive[0], alone.naive[0], range(2)) is None
+
+
+def others() -> Iterator[tuple[str, Script]]:
+    yield "another last unit", script(2, last=1)
+    yield "more units", script(5)
+    shorter = script(2)
+    elsewhere = script(2, prompt=(72, 106)).open
+    yield "the same units after another prompt", attrs.evolve(shorter, open=elsewhere)
+    equal = tuple(attrs.evolve(unit) for unit in shorter.units)
+    yield "units that were made anew", attrs.evolve(shorter, units=equal)
+
+
+@pytest.mark.parametrize("other", [pytest.param(s, id=name) for name, s in others()])
+def test_ws_conformance_9_anything_else_is_asked(oracle: Counting, other: Script) -> None:
+    oracle.truth(script(4), "stream")
+    oracle.asked.clear()
+    truth = oracle.truth(other, "stream")
+    assert oracle.asked[0] == len(other.units) == len(truth.outputs)
+
+
+def test_ws_conformance_9_an_offline_truth_is_of_the_clip_as_it_is(oracle: Counting) -> None:
+    """How many units follow is part of the question."""
+    oracle.truth(script(4), "stream")
+    oracle.asked.clear()
+    oracle.truth(script(2), "offline")
+    assert oracle.asked[0] == 2
+
+
+def test_a_script_does_not_begin_itself() -> None:
+    assert not begins(script(3), script(3))
+    assert begins(script(3), script(2))
+
+
+def test_the_first_run_is_kept_and_others_are_not() -> None:
+    made: list[int] = []
+
+    def run() -> list[int]:
+        made.append(len(made))
+        return list(made)
+
+    runs = Kept.of(run)
+    last = runs.picked(lambda numbers: numbers[-1])
+    assert made == []
+    assert [last.first(), last.first(), runs.first()] == [0, 0, [0]]
+    assert [last.anew(), last.anew(), last.first()] == [1, 2, 0]
