@@ -39,7 +39,8 @@ def plan(
     """The cases for ``port``, none of them judged yet.
 
     Args:
-        clause: only cases about it, without those that go further than one clause needs.
+        clause: only cases about it, without those that go further than one clause needs; without
+            a clause, those that no other case goes further than.
         only: a pattern with ``*`` that ids of cases must match.
 
     Raises:
@@ -54,7 +55,9 @@ def plan(
         todo = [(c, case) for c, case in made if fnmatchcase(id_of(c, case), only)]
         checks = tuple(dict.fromkeys(c for c, _ in todo))
     else:
-        todo = [(c, case) for c, case in made if clause is None or not case.further]
+        todo = [
+            (c, case) for c, case in made if not (case.brief if clause is None else case.further)
+        ]
         # Of some checks every case goes further.
         left_out = {c.id for c, _ in made} - {c.id for c, _ in todo}
         checks = tuple(c for c in checks if c.id not in left_out)

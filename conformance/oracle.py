@@ -6,12 +6,14 @@ kept, so many ports can be judged against one oracle.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import attrs
 
 from conformance.guard import Guard
 from conformance.inputs import in_dtype, with_text_of
+from conformance.naive import Naive
 from conformance.protocol import Array, CodecRequest, DType, LoadRequest, Port
 from conformance.recording import Form, Recorder, Recording, Script
 from conformance.wire import digest
@@ -24,7 +26,7 @@ one takes too long, and the session alone is a large sample of rounding errors."
 
 @attrs.frozen(kw_only=True, eq=False)
 class Truth:
-    """``script`` with the oracle's text forced, its true outputs, and the naive ones in a dtype.
+    """``script`` with the oracle's text forced, its true outputs, and the naive runs in a dtype.
 
     The agent's text is chosen by the float64 oracle and forced in every other run, so a greedy
     choice that flips at a rounding error never accuses a port (WS-CONFORMANCE-9).
@@ -32,22 +34,28 @@ class Truth:
 
     script: Script
     outputs: Recording
-    naive: tuple[Recording, ...]
+    naive: Naive
 
     def beginning(self, units: int) -> Truth:
         """Of a stream: of its first units."""
         return Truth(
             script=attrs.evolve(self.script, units=self.script.units[:units]),
             outputs=self.outputs[:units],
-            naive=tuple(recording[:units] for recording in self.naive),
+            naive=self.naive.beginning(units),
         )
 
 
 class Oracle:
-    """A port whose answers are taken for true in float64."""
+    """A port whose answers are taken for true in float64.
 
-    def __init__(self, port: Port) -> None:
+    Args:
+        thorough: every truth comes with all its naive runs, needed or not. What is written down
+            must judge any port, and by budgets that do not depend on it.
+    """
+
+    def __init__(self, port: Port, *, thorough: bool = False) -> None:
         guard = Guard(port)
+        self._thorough = thorough
         self._port = guard
         self.port: Port = guard
         self.record = Recorder(guard, guard.hello().features)
@@ -85,7 +93,8 @@ class Oracle:
         narrow = in_dtype(forced, dtype)
         short = len(script.units) <= SHORT and len(script.open.prompt) <= SHORT_PROMPT
         forms: tuple[Form, ...] = ("stream", "offline") if short else ("stream",)
-        naive = tuple(self.record(narrow, each) for each in forms)
+        runs = tuple(partial(self.record, narrow, each) for each in forms)
+        naive = Naive(runs=runs, thorough=self._thorough)
         return Truth(script=forced, outputs=free, naive=naive)
 
     def load(self, request: LoadRequest) -> str:

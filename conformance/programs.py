@@ -7,7 +7,7 @@ program, however it mixes sessions, has known answers (WS-SESSION-3, WS-CONFORMA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -17,10 +17,20 @@ import numpy as np
 from conformance.case import Context
 from conformance.guard import Guard, PortFault
 from conformance.inputs import Content, unit_of
-from conformance.protocol import KvExport, OpenRequest, Refusal, UnitInput, UnitOutput, Unsupported
+from conformance.oracle import Truth
+from conformance.protocol import (
+    Array,
+    DType,
+    KvExport,
+    OpenRequest,
+    Refusal,
+    UnitInput,
+    UnitOutput,
+    Unsupported,
+)
 from conformance.recording import TENSORS, Recording, Script, copied
 from conformance.relations import same
-from conformance.tolerance import MANY, Budget, budget, exceeds
+from conformance.tolerance import MANY, Budget, budget, enough, exceeds
 
 Verb = Literal["open", "step", "finish", "reset", "export", "import", "close"]
 
@@ -175,25 +185,29 @@ def _off(context: Context, life: Life) -> str | None:
     for tensor in TENSORS:
         if getattr(truth.outputs[0], tensor) is None:
             continue
-        actual = np.stack([getattr(life.outputs[k], tensor) for k in units])
-        expected, *naive = (
-            np.stack([getattr(r[k], tensor) for k in units]) for r in (truth.outputs, *truth.naive)
-        )
-        whole, *wholes = (_all(r, tensor) for r in (truth.outputs, *truth.naive))
-        # A few units are a small sample of rounding errors: the whole session's may be larger.
-        allowed = _larger(budget(expected, naive, dtype), budget(whole, wholes, dtype))
-        reason = exceeds(actual, expected, allowed.wider(MANY), tensor, dtype)
+        actual, expected = (_of(r, units, tensor) for r in (life.outputs, truth.outputs))
+        allowed = enough(actual, expected, _budgets(truth, units, tensor, dtype))
+        reason = exceeds(actual, expected, allowed, tensor, dtype)
         if reason is not None:
             return f"units {units}, {tensor} [unit, ...] {reason}"
     return None
 
 
-def _all(recording: Recording, tensor: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.stack([getattr(unit, tensor) for unit in recording])
+def _budgets(truth: Truth, units: Sequence[int], tensor: str, dtype: DType) -> Iterator[Budget]:
+    """A few units are a small sample of rounding errors: the whole session's may be larger."""
+    whole = range(len(truth.outputs))
+    for runs in truth.naive.growing():
+        a, b = (
+            budget(_of(truth.outputs, some, tensor), [_of(r, some, tensor) for r in runs], dtype)
+            for some in (units, whole)
+        )
+        yield Budget(rms=max(a.rms, b.rms), max=max(a.max, b.max)).wider(MANY)
 
 
-def _larger(a: Budget, b: Budget) -> Budget:
-    return Budget(rms=max(a.rms, b.rms), max=max(a.max, b.max))
+def _of(
+    recording: Recording | Mapping[int, UnitOutput], units: Sequence[int], tensor: str
+) -> Array:
+    return np.stack([getattr(recording[k], tensor) for k in units])
 
 
 def same_lives(a: Sequence[Life], b: Sequence[Life], sessions: Sequence[str]) -> str | None:

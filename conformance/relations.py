@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from conformance.naive import Naive
 from conformance.protocol import Array, DType
 from conformance.recording import TENSORS, Recording
 from conformance.reporting.measure import note_drift
-from conformance.tolerance import budget, exceeds, first_difference, same_bits
+from conformance.tolerance import Budget, budget, enough, exceeds, first_difference, same_bits
 
 DRIFT_UNITS = 8
 """From so many units on, the error of each unit is worth a curve."""
@@ -50,7 +51,7 @@ def stacked(recording: Recording, tensor: str) -> Array | None:
 def close(
     actual: Recording,
     truth: Recording,
-    naive: Sequence[Recording],
+    naive: Naive,
     dtype: DType,
     tensor: str,
     wider: float = 1.0,
@@ -58,13 +59,18 @@ def close(
     """Class C over all units of a recording: ``[unit, ...]`` is the index that is reported.
 
     Args:
+        naive: asked for no more of its runs than ``actual`` needs.
         wider: times the budget, where the session was drawn at random (WS-CONFORMANCE-9).
     """
     a, t = stacked(actual, tensor), stacked(truth, tensor)
     if a is None or t is None:
         return None
-    forms = [n for n in (stacked(r, tensor) for r in naive) if n is not None]
-    allowed = budget(t, forms, dtype).wider(wider)
+
+    def allowed_by(runs: Sequence[Recording]) -> Budget:
+        forms = [n for n in (stacked(r, tensor) for r in runs) if n is not None]
+        return budget(t, forms, dtype).wider(wider)
+
+    allowed = enough(a, t, map(allowed_by, naive.growing()))
     if len(actual) >= DRIFT_UNITS:
         errors = [float(np.max(np.abs(x - y), initial=0.0)) for x, y in zip(a, t, strict=True)]
         note_drift(tensor, errors, [allowed.max] * len(errors))

@@ -8,7 +8,7 @@ same-dtype naive reference; class D bounds its growth over long sessions. Source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -63,6 +63,10 @@ class Budget:
         """Both limits times ``factor``."""
         return Budget(rms=factor * self.rms, max=factor * self.max)
 
+    def holds(self, rms: float, largest: float) -> bool:
+        """An error keeps within both limits; one that is not a number keeps within none."""
+        return rms <= self.rms and largest <= self.max
+
 
 def same_bits(a: Array | None, b: Array | None) -> bool:
     """Class A: same shape, dtype and bytes; a NaN equals only the same NaN."""
@@ -108,6 +112,20 @@ def budget(truth: Array, naive: Sequence[Array], dtype: DType) -> Budget:
     return Budget(
         rms=RMS_FACTOR * ratio * worst_rms + floor, max=MAX_FACTOR * ratio * worst_max + floor
     )
+
+
+def enough(actual: Array, truth: Array, budgets: Iterable[Budget]) -> Budget:
+    """The first of growing ``budgets`` that ``actual`` keeps within, else the last.
+
+    Whoever keeps within a smaller one keeps within all of them, so the verdict is that of the last;
+    only the naive runs that nobody needs are not made.
+    """
+    error = np.abs(actual.astype(np.float64) - truth)
+    rms, largest = _rms(error), float(np.max(error, initial=0.0))
+    for allowed in budgets:
+        if allowed.holds(rms, largest):
+            break
+    return allowed
 
 
 def elementwise(
@@ -194,7 +212,7 @@ def exceeds(
     note_closeness(measured)
     if not finite:
         return f"not finite at {list(index)}"
-    if rms <= allowed.rms and largest <= allowed.max:
+    if allowed.holds(rms, largest):
         return None
     return (
         f"at {list(index)}: {got:.9g} against"

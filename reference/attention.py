@@ -38,7 +38,7 @@ def attend(
     # The queries of one key head stand one under the other: no key or value is copied.
     rows = heads // kv_heads * n
     scores = q.reshape(kv_heads, rows, head_dim) @ k.transpose(-1, -2) / math.sqrt(head_dim)
-    masked = scores.reshape(heads, n, m).masked_fill(~mask, -math.inf)
+    masked = torch.where(mask, scores.reshape(heads, n, m), -math.inf)
     weights = torch.softmax(masked, dim=-1)
     return (weights.reshape(kv_heads, rows, m) @ v).reshape(heads, n, head_dim)
 

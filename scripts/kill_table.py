@@ -84,7 +84,7 @@ def _still(clause: str, case: str) -> bool:
 def cases_about() -> dict[str, tuple[str, ...]]:
     """What each case of our ports is about in a run of one clause, in all profiles."""
     plans = (
-        runner.plan(resolve(port), oracle(), runner.select(profile, None), profile, None)
+        runner.plan(resolve(port), oracle(), runner.select(profile, None), profile, None, "*")
         for port in (runner.ORACLE, "split")
         for profile in PROFILES
     )

@@ -57,9 +57,9 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
     made: Counter[str] = Counter()
     for port in (*LEAST, runner.ORACLE):
         found: dict[str, Counter[str]] = {}
-        plan = runner.plan(resolve(port), oracle, chosen, None, None)
+        plan = runner.plan(resolve(port), oracle, chosen, None, None, "*")
         if port == LEAST[0]:
-            made.update(check.id for check, _ in plan.todo)
+            made.update(check.id for check, case in plan.todo if not case.brief)
         for number, (check, case) in enumerate(plan.todo, start=1):
             oracle.asked = False
             result = runner.judge(check, case, None, port)
@@ -86,13 +86,14 @@ def measured(chosen: Sequence[Check]) -> dict[str, Any]:
 
 def counted(check: Check, case: Case) -> tuple[str, ...]:
     """In which floors of its check a case counts."""
-    return (ALL_CLAUSES, *(() if case.further else case.clauses or check.clauses))
+    by_clause = () if case.further else case.clauses or check.clauses
+    return by_clause if case.brief else (ALL_CLAUSES, *by_clause)
 
 
 def outdated() -> tuple[Check, ...]:
     """Checks that are new, or whose floors were counted on other cases."""
     oracle = Oracle(resolve(runner.ORACLE))
-    plan = runner.plan(resolve(LEAST[0]), oracle, tuple(CHECKS.values()), None, None)
+    plan = runner.plan(resolve(LEAST[0]), oracle, tuple(CHECKS.values()), None, None, "*")
     made: dict[str, Counter[str]] = {check: Counter() for check in CHECKS}
     for check, case in plan.todo:
         made[check.id].update(counted(check, case))

@@ -12,7 +12,9 @@ from port_judging import oracle
 
 from conformance import runner
 from conformance.case import Case, Check, Context, Inconclusive
-from conformance.guard import PortFault
+from conformance.checks.registry import CHECKS
+from conformance.guard import Guard, PortFault
+from conformance.judging import cases_of
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Hello, Unsupported
 from conformance.reporting.report import Report
@@ -205,6 +207,40 @@ def test_ws_conformance_11_a_run_of_one_clause_leaves_out_what_goes_further() ->
         ReferencePort(), oracle(), "some", (longer(alone=False), none), clause="WS-CLOCK-2"
     )
     assert report.reasons == ("x/none: 0 cases executed, at least 1 are needed",)
+
+
+def test_ws_conformance_11_a_run_without_a_choice_leaves_out_what_is_asked_further() -> None:
+    """A short case that another one of its check goes further than."""
+    cases = (
+        Case(name="short", judge=good, brief=True),
+        Case(name="long", judge=good, further=True),
+        Case(name="other", judge=good),
+    )
+    check = Check(
+        id="x/two", clauses=("WS-CLOCK-2",), profile="session", tolerance="A", cases=lambda _: cases
+    )
+
+    def ids(clause: str | None, only: str | None = None) -> list[str]:
+        report = runner.run(ReferencePort(), oracle(), "some", (check,), clause=clause, only=only)
+        return [case.id for case in report.cases]
+
+    assert ids(None) == ["x/two:long", "x/two:other"]
+    assert ids("WS-CLOCK-2") == ["x/two:short", "x/two:other"]
+    assert ids(None, "*:short") == ["x/two:short"]
+
+
+def test_ws_conformance_11_what_is_brief_is_asked_further_by_its_own_check() -> None:
+    """About every clause of a brief case there is one that goes further and is never left out."""
+    context = Context(Guard(ReferencePort()), oracle())
+    briefs = 0
+    for check in CHECKS.values():
+        cases = cases_of(check, context)
+        further = {c for case in cases if case.further for c in case.clauses or check.clauses}
+        for case in cases:
+            briefs += case.brief
+            assert not case.brief or set(case.clauses or check.clauses) <= further, case.name
+            assert not (case.brief and case.further)
+    assert briefs > 0
 
 
 def test_waived_counts_as_executed() -> None:

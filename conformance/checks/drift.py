@@ -42,6 +42,7 @@ def long(context: Context) -> Iterator[Case]:
     yield Case(
         name="heard",
         clauses=("WS-CONFORMANCE-9",),
+        brief=True,
         judge=partial(_drift, context, "heard", "logits"),
     )
     for tensor in TENSORS:
@@ -73,11 +74,13 @@ def late(context: Context) -> Iterator[Case]:
     yield Case(
         name="response",
         clauses=("WS-VISIBILITY-2",),
+        brief=True,
         judge=partial(_late, context, "noise_audio", SPOKEN, LATE),
     )
     yield Case(
         name="words",
         clauses=("WS-VISIBILITY-6",),
+        brief=True,
         judge=partial(_late, context, "agent_text", WRITTEN, LATE),
     )
     yield Case(

@@ -124,6 +124,7 @@ def late(context: Context) -> Iterator[Case]:
         yield Case(
             name=name,
             further=name != "text-only",
+            brief=name == "text-only",
             judge=partial(_as_oracle, context, script, "stream"),
         )
 

@@ -168,7 +168,9 @@ def write(root: Path, selection: Selection, port: Port, oracle: Port) -> int:
         raise VectorError("folder", str(root), "a new or an empty one")
     shelves = Shelf(root / CASES), Shelf(root / ORACLE)
     asked, truth = Tape(port, shelves[0].keep, "unexported"), Tape(oracle, shelves[1].keep)
-    context = Context(Guard(claiming(asked, selection)), Oracle(truth), selection.preset, UNKNOWN)
+    context = Context(
+        Guard(claiming(asked, selection)), Oracle(truth, thorough=True), selection.preset, UNKNOWN
+    )
     names = []
     budgets = {}
     for check, case in selected(context, selection):
@@ -219,7 +221,7 @@ def judged(
     """The cases of a manifest, with recorded answers and a recorded oracle."""
     port = claiming(answered, manifest.selection)
     answered.begin_case()
-    context = Context(Guard(port), Oracle(truth), manifest.selection.preset, UNKNOWN)
+    context = Context(Guard(port), Oracle(truth, thorough=True), manifest.selection.preset, UNKNOWN)
     results = []
     wanted = set(manifest.cases)
     for check in runner.select(None, None):
