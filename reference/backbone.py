@@ -65,6 +65,9 @@ class Backbone(nn.Module):
         Returns:
             Hidden states after the final norm, and the tokens' own cache entries.
         """
+        if not len(table):
+            # Of what a session does not have: no token, no pass.
+            return x, kv_cache.empty(self.cfg, x.dtype)
         mask = masks.dense_mask(table, TokenTable.cat((cache.table, table)), lag)
         context, past = kv_cache.context_of(cache, mask[:, : len(cache)])
         mask = torch.cat((past, mask[:, len(cache) :]), dim=1)

@@ -5,6 +5,8 @@ Source: Su et al. 2021; sections per axis in the manner of M-RoPE (CHOICE, the p
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +15,7 @@ from reference.token_table import TokenTable
 from spec.sizes import Backbone
 
 
+@functools.cache
 def inverse_frequencies(backbone: Backbone) -> Float[Tensor, " half"]:
     """ω_i = θ^(-2 i / head_dim), i = 0 ... head_dim/2 - 1, in float64 (WS-POSITIONS-5)."""
     d = backbone.head_dim

@@ -167,14 +167,17 @@ def update(
     Returns:
         y_k^t, the entries of [O_k, L_k], and the state with them appended.
     """
-    layout, cache = config.layout, state.cache
+    layout = config.layout
     if agent_text is not None:
         check_agent_text(config, user.unit, agent_text)
     sampling.check_uniform(config, user.unit, uniform, agent_text)
+    cache = state.cache
     new: list[KVEntries] = []
 
     def run(x: Embeddings, table: TokenTable) -> Embeddings:
-        hidden, entries = model.run(x, table, kv_cache.concat([cache, *new]), config.lag)
+        nonlocal cache
+        hidden, entries = model.run(x, table, cache, config.lag)
+        cache = kv_cache.concat([cache, entries])
         new.append(entries)
         return hidden
 
@@ -195,9 +198,8 @@ def update(
         text.append(token)
         slot = layout.state_slots + i
         last = run(model.embed_agent_text((token,)), rows[slot : slot + 1])[-1]
-    entries = kv_cache.concat(new)
-    state = attrs.evolve(state, cache=kv_cache.concat([cache, entries]), last_hidden=last)
-    return Language(tuple(text), torch.cat(logits)), entries, state
+    state = attrs.evolve(state, cache=cache, last_hidden=last)
+    return Language(tuple(text), torch.cat(logits)), kv_cache.concat(new), state
 
 
 def next_token(
