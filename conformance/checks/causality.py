@@ -64,10 +64,12 @@ def by_perturbation(fields: tuple[Field, ...], context: Context) -> Iterator[Cas
     for form in FORMS:
         for k in PROBED:
             early = form == "offline" and k > 0 and fields != ("agent_text",)
+            # Of many numbers a leak may be less than a bit in one unit, and show in another.
+            enough = k == PROBED[-1] or (early and fields[0] in ("audio", "video"))
             yield Case(
                 name=f"{form}-unit{k}",
                 clauses=SEEN_EARLY[fields[0]] if early else (SEEN_IN_TIME[fields[0]],),
-                further=k != PROBED[-1] or (form == "offline" and not early),
+                further=not enough or (form == "offline" and not early),
                 judge=partial(_only_forward, context, fields, k, form),
             )
 
