@@ -72,7 +72,10 @@ def closeness(report: Report) -> Picture | None:
     if not found:
         return None
     rows = sorted(found.items(), key=lambda item: -item[1].ratio)
-    caption = f"Largest error over budget of {len(rows)} compared tensors; right of 1 fails."
+    caption = (
+        f"Largest error over budget of {len(rows)} compared tensors; right of 1 fails. No budget is"
+        " wider than its verdict needed (WS-CONFORMANCE-9)."
+    )
     if len(rows) > ROWS:
         caption += f" The {ROWS} worst are shown."
     rows = rows[:ROWS]
