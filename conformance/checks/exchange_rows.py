@@ -13,7 +13,7 @@ from conformance.case import Case, Check, Context
 from conformance.checks.exchange_wire import SEEDS, played
 from conformance.exchange import rows
 from conformance.exchange.judging import answers_differently
-from conformance.protocol import Json
+from conformance.exchange.rows import Way
 from spec import exchange
 from spec.exchange_events import Event, Phase
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
@@ -51,17 +51,18 @@ NEVER: Final = (("sequential", E.LATENTS_GAP),)
 
 
 @cache
-def told(schedule: Schedule, role: str) -> Mapping[Event, Sequence[tuple[Phase, list[Json]]]]:
-    """The scripts of one side by the event that they are about, and its phase."""
+def told(schedule: Schedule, role: str) -> Mapping[Event, Sequence[tuple[Phase, Way]]]:
+    """The scripts of one side by the event that they are about, and its phase; the tables' replies
+    to them come with them, since the beginnings of many are the same."""
     played_out = [played(seed, schedule) for seed in range(SEEDS)]
     campaigns = (
         [each.thinker for each in played_out]
         if role == "thinker"
         else [performer for each in played_out for performer in each.performers]
     )
-    found: dict[Event, list[tuple[Phase, list[Json]]]] = {}
-    for phase, event, script in rows.scripts(campaigns, f"{schedule}/{role}"):
-        found.setdefault(event, []).append((phase, script))
+    found: dict[Event, list[tuple[Phase, Way]]] = {}
+    for phase, event, way in rows.scripts(campaigns, f"{schedule}/{role}"):
+        found.setdefault(event, []).append((phase, way))
     return found
 
 
@@ -84,8 +85,9 @@ def cases(context: Context) -> Iterator[Case]:
 
 
 def _as_the_table(context: Context, schedule: Schedule, role: str, event: Event) -> str | None:
-    for phase, script in told(schedule, role)[event]:
-        reason = answers_differently(script, context.port.exchange(script))
+    for phase, way in told(schedule, role)[event]:
+        replies = context.port.exchange(list(way.script))
+        reason = answers_differently(way.script, replies, way.told.replies)
         if reason is not None:
             return f"{event} in phase {phase}: {reason}"
     return None

@@ -15,14 +15,12 @@ from typing import Any, Final
 import attrs
 
 from conformance.exchange.campaign import letter, sha, shards
-from conformance.exchange.script import given, part_json
+from conformance.exchange.script import Told, begun, given, part_json
 from conformance.protocol import Json
-from spec import exchange
 from spec.errors import ExchangeError
-from spec.exchange_effects import Timer as TimerFired
 from spec.exchange_events import Event, Phase
 from spec.exchange_headers import latents_message, slice_header
-from spec.exchange_machine import Machine, classify
+from spec.exchange_machine import classify
 from spec.exchange_message import (
     Close,
     Hello,
@@ -46,22 +44,16 @@ OTHER: Final = sha("something else")
 
 @attrs.frozen(eq=False)
 class Way:
-    """A script that ends in a phase, the state it leads to, and how the campaign went on."""
+    """A script that ends in a phase, the side that was told it, and how the campaign went on."""
 
     script: tuple[Json, ...]
-    machine: Machine[Any]
-    state: Any
+    told: Told[Any]
     rest: tuple[Json, ...]
 
-
-def begun(campaign: Sequence[Json]) -> tuple[Machine[Any], Any]:
-    """The side that a script begins, before its second entry."""
-    begin = campaign[0]["begin"]
-    terms = Terms(**begin["terms"])
-    if begin["role"] == "thinker":
-        return exchange.THINKER, exchange.thinker(terms)
-    started = exchange.performer(terms, begin["incarnation"])
-    return exchange.PERFORMER, exchange.step(exchange.PERFORMER, started, TimerFired())[0]
+    @property
+    def state(self) -> Any:
+        """Where it leads to."""
+        return self.told.state
 
 
 def kind_of(state: Any) -> tuple[object, ...]:
@@ -77,12 +69,11 @@ def ways(campaigns: Sequence[Sequence[Json]], draw: Random) -> Iterator[Way]:
     reproach."""
     found: dict[tuple[object, ...], list[Way]] = {}
     for campaign in campaigns:
-        machine, state = begun(campaign)
+        told = begun(campaign[0])
         for i, entry in enumerate(campaign):
-            if i:
-                state, _ = exchange.step(machine, state, given(entry))
-            way = Way(tuple(campaign[: i + 1]), machine, state, tuple(campaign[i + 1 :]))
-            found.setdefault(kind_of(state), []).append(way)
+            told = told.after(entry) if i else told
+            way = Way(tuple(campaign[: i + 1]), told, tuple(campaign[i + 1 :]))
+            found.setdefault(kind_of(told.state), []).append(way)
     short = (sorted(all_of, key=lambda way: len(way.script)) for all_of in found.values())
     chosen = [draw.choice(all_of[:SHORTEST]) for all_of in short]
     yield from chosen
@@ -100,27 +91,27 @@ def ways(campaigns: Sequence[Sequence[Json]], draw: Random) -> Iterator[Way]:
 
 def played(way: Way, entries: Sequence[Json]) -> Way:
     """``way`` and then ``entries``, but for those that the side's own driver may not give here."""
-    script, state = list(way.script), way.state
+    script, told = list(way.script), way.told
     for entry in entries:
         try:
-            state, _ = exchange.step(way.machine, state, given(entry))
+            told = told.after(entry)
         except ExchangeError:
             continue
         script.append(entry)
-    return Way(tuple(script), way.machine, state, way.rest)
+    return Way(tuple(script), told, way.rest)
 
 
-def scripts(campaigns: Sequence[Sequence[Json]], seed: str) -> Iterator[tuple[Phase, Event, Any]]:
-    """For every phase and event that can be brought about: the script."""
+def scripts(campaigns: Sequence[Sequence[Json]], seed: str) -> Iterator[tuple[Phase, Event, Way]]:
+    """For every phase and event that can be brought about: the way there, and a little further."""
     draw = Random(f"rows/{seed}")
     for way in ways(campaigns, draw):
         found: dict[Event, list[Json]] = {}
         for entry in near(way.state, draw):
-            found.setdefault(classify(way.machine, way.state, given(entry)), []).append(entry)
+            event = classify(way.told.machine, way.state, given(entry))
+            found.setdefault(event, []).append(entry)
         after = [{"timer": {}}, *way.rest[:AFTERWARDS], {"timer": {}}]
         for event, entries in found.items():
-            script = played(way, [draw.choice(entries), *after]).script
-            yield way.state.phase, event, list(script)
+            yield way.state.phase, event, played(way, [draw.choice(entries), *after])
 
 
 def near(state: Any, draw: Random) -> Iterator[Json]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -62,36 +62,60 @@ EMPTY_CACHE: Final = hashlib.sha256(b"").hexdigest()
 S = TypeVar("S", bound=State)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Told(Generic[S]):
+    """A side that was told the beginning of a script: where it stands, ``cache``, the digest of
+    what it appended, and what it replied so far."""
+
+    machine: Machine[S]
+    state: S
+    cache: str
+    replies: tuple[Json, ...]
+
+    def after(self, entry: Json) -> Told[S]:
+        """It was told ``entry``, too.
+
+        Raises:
+            ExchangeError: an input of its own driver that is out of place.
+        """
+        return self._came_to(*exchange.step(self.machine, self.state, given(entry)))
+
+    def _came_to(self, state: S, effects: Sequence[Effect]) -> Told[S]:
+        cache = cached(self.cache, effects)
+        reply = _reply(state, effects, cache)
+        return attrs.evolve(self, state=state, cache=cache, replies=(*self.replies, reply))
+
+    @classmethod
+    def begun(cls, machine: Machine[S], state: S, effects: Sequence[Effect]) -> Told[S]:
+        """It was told to begin."""
+        nothing = cls(machine=machine, state=state, cache=EMPTY_CACHE, replies=())
+        return nothing._came_to(state, effects)
+
+
+def begun(
+    entry: Json,
+    performer: Machine[Performer] = exchange.PERFORMER,
+    thinker: Machine[Thinker] = exchange.THINKER,
+) -> Told[Any]:
+    """The side that the first entry of a script begins, by its tables."""
+    begin = entry["begin"]
+    terms = Terms(**begin["terms"])
+    if begin["role"] == "thinker":
+        return Told.begun(thinker, exchange.thinker(terms), ())
+    started = exchange.performer(terms, begin["incarnation"])
+    return Told.begun(performer, *exchange.step(performer, started, TimerFired()))
+
+
 def answer(
     script: Sequence[Json],
     performer: Machine[Performer] = exchange.PERFORMER,
     thinker: Machine[Thinker] = exchange.THINKER,
 ) -> list[Json]:
     """One reply an entry of ``script``, by the tables of the side that it begins."""
-    begin = script[0]["begin"]
-    terms = Terms(**begin["terms"])
-    if begin["role"] == "thinker":
-        return _told(script, thinker, exchange.thinker(terms), (), _thinker_reply)
-    started, effects = exchange.step(
-        performer, exchange.performer(terms, begin["incarnation"]), TimerFired()
-    )
-    return _told(script, performer, started, effects, _performer_reply)
-
-
-def _told(
-    script: Sequence[Json],
-    machine: Machine[S],
-    state: S,
-    effects: Sequence[Effect],
-    reply: Callable[[S, Sequence[Effect], str], Json],
-) -> list[Json]:
-    cache = cached(EMPTY_CACHE, effects)
-    replies = [reply(state, effects, cache)]
+    told = begun(script[0], performer, thinker)
     for entry in script[1:]:
-        state, effects = exchange.step(machine, state, given(entry))
-        cache = cached(cache, effects)
-        replies.append(reply(state, effects, cache))
-    return replies
+        told = told.after(entry)
+    return list(told.replies)
 
 
 def _parts(data: Sequence[Any]) -> tuple[Part, ...]:
@@ -151,6 +175,13 @@ def _common(state: State, effects: Sequence[Effect]) -> Json:
     }
 
 
+def _reply(state: State, effects: Sequence[Effect], cache: str) -> Json:
+    if isinstance(state, Performer):
+        return _performer_reply(state, effects, cache)
+    assert isinstance(state, Thinker), "there are two sides"
+    return _thinker_reply(state, effects)
+
+
 def _performer_reply(state: Performer, effects: Sequence[Effect], cache: str) -> Json:
     return {
         **_common(state, effects),
@@ -161,7 +192,7 @@ def _performer_reply(state: Performer, effects: Sequence[Effect], cache: str) ->
     }
 
 
-def _thinker_reply(state: Thinker, effects: Sequence[Effect], _cache: str) -> Json:
+def _thinker_reply(state: Thinker, effects: Sequence[Effect]) -> Json:
     return {
         **_common(state, effects),
         "decode": [e.unit for e in effects if isinstance(e, Decode)],
