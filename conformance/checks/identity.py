@@ -136,9 +136,12 @@ def entries(context: Context) -> Iterator[Case]:
         "both": partial(script_of, context, units=3),
         "other-preset": partial(script_of, context, preset="tiny", units=2),
     }.items():
-        yield Case(name=f"{name}-rows", judge=partial(_entries, context, script, None))
-        for array in ("keys", "values"):
-            yield Case(name=f"{name}-{array}", judge=partial(_entries, context, script, array))
+        for array in (None, "keys", "values"):
+            yield Case(
+                name=f"{name}-{array or 'rows'}",
+                further=name == "other-preset",
+                judge=partial(_entries, context, script, array),
+            )
 
 
 def _entries(context: Context, make: Callable[[], Script], array: str | None) -> str | None:

@@ -147,6 +147,7 @@ def prompt(context: Context) -> Iterator[Case]:
             yield Case(
                 name=f"{name}-{preset}",
                 clauses=(*PROMPTED, *(("WS-VISIBILITY-3",) if name == "special" else ())),
+                further=name == "special" and preset != BARE,
                 judge=partial(_as_oracle, context, script),
             )
     for index in range(3):
