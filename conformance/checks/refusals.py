@@ -153,7 +153,6 @@ def refusals(context: Context) -> Iterator[Case]:
     yield Case(
         name="session-goes-on-sequential",
         clauses=ALONE,
-        further=True,
         judge=partial(undisturbed, context, sequential, tuple(BAD_UNITS.values())),
     )
     yield Case(name="then-reset", clauses=ALONE, judge=partial(_then_reset, context))
