@@ -50,8 +50,8 @@ class Case:
     ``clauses``: the part of the check's clauses that this case is about, all when empty.
     ``further``: it asks of a longer or of another session what shorter cases of those clauses ask;
     a run of one clause, which takes seconds, leaves it out (WS-CONFORMANCE-11). ``brief``: the
-    other way about, a case that goes further asks all of it and more; only a run of one clause
-    needs it.
+    other way about, a case that goes further asks the same in a longer session, alike in everything
+    else; only a run of one clause needs it.
     """
 
     name: str

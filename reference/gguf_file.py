@@ -121,6 +121,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         try:
             numbers = gguf.dequantize(stored.data, stored.tensor_type).astype(np.float32)
         except (NotImplementedError, ValueError):
+            # gguf's own two ways to refuse: a kind it does not know, rows that are no whole blocks.
             kind = stored.tensor_type.name
             what = f"tensor {stored.name} of {path.name}"
             raise WeightsError(what, kind, "a quantisation that gguf undoes") from None

@@ -56,7 +56,7 @@ def concat(parts: Sequence[KVEntries]) -> KVEntries:
 def take(entries: KVEntries, index: Int[Tensor, " m"]) -> KVEntries:
     """The entries at ``index``, in that order."""
     layers, heads, _, head_dim = entries.k.shape
-    # Of three axes instead of four: picking is then three times as fast.
+    # Of three axes instead of four: picking is then more than twice as fast.
     k, v = (
         kv.flatten(0, 1).index_select(1, index).reshape(layers, heads, len(index), head_dim)
         for kv in (entries.k, entries.v)

@@ -7,7 +7,8 @@ from functools import cache
 from conformance import runner
 from conformance.mutants.patching import Mutant
 from conformance.oracle import Oracle
-from conformance.protocol import Port
+from conformance.protocol import DType, Port
+from conformance.recording import Form, Recording, Script
 from conformance.reporting.report import Report
 from conformance.resolve import resolve
 
@@ -16,6 +17,21 @@ from conformance.resolve import resolve
 def oracle() -> Oracle:
     """The reference, with everything it was asked before."""
     return Oracle(resolve("reference"))
+
+
+class NotingOracle(Oracle):
+    """An oracle of its own that notes each run its port is asked for: dtype, form, units."""
+
+    def __init__(self, *, thorough: bool = False) -> None:
+        super().__init__(resolve("reference"), thorough=thorough)
+        self.asked: list[tuple[DType, Form, int]] = []
+        make = self.record.anew
+
+        def noted(script: Script, form: Form = "stream") -> Recording:
+            self.asked.append((script.open.dtype, form, len(script.units)))
+            return make(script, form)
+
+        self.record.anew = noted  # type: ignore[method-assign]
 
 
 def judged(port: Port, *checks: str, clause: str | None = None) -> Report:

@@ -188,6 +188,33 @@ def test_layer_is_prenorm_with_two_residuals() -> None:
     torch.testing.assert_close(hidden, model.norm(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_pass_without_a_token_is_that_of_the_layers_on_none(dtype: torch.dtype) -> None:
+    """WS-BACKBONE-1: the shortcut gives what the layers would, in shape and dtype, and a cache to
+    which nothing is added stays as it is."""
+    sizes = samples.SMALL.backbone
+    model: Any = samples.model_of(samples.SMALL, dtype).backbone
+    layout = Layout(preset=samples.SMALL, modalities=Modalities(), prefill_tokens=6)
+    table = TokenTable.of(prefill_rows(layout))
+    x = gauss(6, sizes.d_model).to(dtype)
+    cache = model(x, table, kv_cache.empty(sizes, dtype), 1)[1]
+    hidden, entries = model(x[:0], table[:0], cache, 1)
+    nothing = torch.ones(0, 6, dtype=torch.bool)
+    theta = rotary.angles(table[:0], sizes)
+    y, expected = x[:0], []
+    for layer, k, v in zip(model.layers, cache.k, cache.v, strict=True):
+        y, own_k, own_v = layer(y, theta, nothing, k, v)
+        expected.append((own_k, own_v))
+    assert (hidden.shape, hidden.dtype) == (y.shape, y.dtype) == ((0, sizes.d_model), dtype)
+    for got, parts in zip((entries.k, entries.v), zip(*expected, strict=True), strict=True):
+        assert (got.shape, got.dtype) == (torch.stack(parts).shape, dtype)
+    after = kv_cache.concat([cache, entries])
+    assert torch.equal(after.table.cells, cache.table.cells)
+    assert after.k.dtype == dtype
+    assert torch.equal(after.k, cache.k)
+    assert torch.equal(after.v, cache.v)
+
+
 def gauss(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=samples.F64)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 from torch import Tensor, nn
+from torch.nn.functional import conv3d
 
 from reference import recipe
 from reference.causal_conv import CausalConv
@@ -71,6 +73,18 @@ def test_conv_3d_pads_space_on_both_sides_and_time_on_the_left() -> None:
     for t in (1, 2, 3):
         expected[t, 0, 2] = w[2 - (t - 1), 1, 2]
     torch.testing.assert_close(y[0, 0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_of_single_frames_is_the_3d_one(stride: int) -> None:
+    """WS-CODEC-3: frames taken as a batch, against PyTorch's convolution of the whole clip."""
+    kernel = (1, 2 + stride, 2 + stride)
+    layer = filled(CausalConv((2, 3), kernel, (1, stride, stride), grid=(4, 6)))
+    x = signal_of(2, 2, 5, 4, 6)
+    expected = conv3d(x, layer.weight, layer.bias, (1, stride, stride), (0, 1, 1))
+    torch.testing.assert_close(layer.whole(x), expected, rtol=0, atol=1e-12)
+    parts = [layer.step(part, layer.init_state(2))[0] for part in torch.split(x, [2, 3], dim=2)]
+    torch.testing.assert_close(torch.cat(parts, dim=2), expected, rtol=0, atol=1e-12)
 
 
 @given(conv_and_plan())

@@ -114,6 +114,17 @@ def test_ws_conformance_8_every_row_of_the_tables_is_asked_for(machine: Machine[
     assert sorted(rows - reached) == []
 
 
+@pytest.mark.parametrize("role", ["performer", "thinker"])
+def test_ws_conformance_8_what_is_expected_of_a_row_is_what_its_script_is_answered(
+    role: str,
+) -> None:
+    """Replies that were made on the way are those of the script told from its beginning."""
+    ways = [way for found in told("overlapped", role).values() for _, way in found]
+    assert len(ways) > 100
+    for way in ways:
+        assert list(way.told.replies) == answer(way.script)
+
+
 def test_ws_conformance_8_meddling_ends_in_every_way() -> None:
     ends: set[tuple[bool, bool]] = set()
     scripts = played(0, "overlapped")

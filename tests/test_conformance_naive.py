@@ -4,11 +4,13 @@ them."""
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from port_judging import NotingOracle
 
 from conformance.inputs import BARE, Content, in_dtype, script_of
 from conformance.naive import Naive
@@ -18,7 +20,7 @@ from conformance.protocol import DType, OpenRequest
 from conformance.recording import TENSORS, Form, Recording, Script
 from conformance.relations import close
 from conformance.resolve import resolve
-from conformance.tolerance import budget, enough, exceeds
+from conformance.tolerance import Budget, budget, enough, exceeds
 
 TRUTH = np.linspace(-2, 2, 101)
 
@@ -65,40 +67,14 @@ def test_ws_conformance_9_the_verdict_is_that_of_all_runs(
     """Of any runs, in any order; and none is asked for after one that is enough."""
     naive = [off_by(e) for e in errors]
     actual = off_by(error)
-    asked: list[int] = []
-
-    def allowed(runs: int) -> float:
-        asked.append(runs)
-        return runs
-
-    budgets = (
-        budget(TRUTH, naive[: int(allowed(n))], "float32").wider(wider)
-        for n in range(len(naive) + 1)
-    )
-    held_to = enough(actual, TRUTH, budgets)
-    every = budget(TRUTH, naive, "float32").wider(wider)
-    assert (exceeds(actual, TRUTH, held_to) is None) == (exceeds(actual, TRUTH, every) is None)
-    needed = [
-        n
-        for n in range(len(naive) + 1)
-        if exceeds(actual, TRUTH, budget(TRUTH, naive[:n], "float32").wider(wider)) is None
-    ]
-    assert asked == list(range(min(needed, default=len(naive)) + 1))
-
-
-class Asked(Oracle):
-    """Notes which runs its port was asked for."""
-
-    def __init__(self, *, thorough: bool = False) -> None:
-        super().__init__(resolve("reference"), thorough=thorough)
-        self.runs: list[tuple[DType, Form]] = []
-        make = self.record.anew
-
-        def noted(script: Script, form: Form = "stream") -> Recording:
-            self.runs.append((script.open.dtype, form))
-            return make(script, form)
-
-        self.record.anew = noted  # type: ignore[method-assign]
+    every = [budget(TRUTH, naive[:n], "float32").wider(wider) for n in range(len(naive) + 1)]
+    asked: list[Budget] = []
+    growing = (asked.append(each) or each for each in every)  # type: ignore[func-returns-value]
+    held_to = enough(actual, TRUTH, growing)
+    fits = [exceeds(actual, TRUTH, each) is None for each in every]
+    assert (exceeds(actual, TRUTH, held_to) is None) == fits[-1]
+    needed = fits.index(True) if True in fits else len(naive)
+    assert asked == every[: needed + 1]
 
 
 def script(dtype: DType) -> Script:
@@ -106,7 +82,9 @@ def script(dtype: DType) -> Script:
     return script_of(request, [Content(seed=3, agent_text=(65, 66))] * 2)
 
 
-STREAM64, STREAM32, OFFLINE32 = ("float64", "stream"), ("float32", "stream"), ("float32", "offline")
+STREAM64: Final = ("float64", "stream", 2)
+STREAM32: Final = ("float32", "stream", 2)
+OFFLINE32: Final = ("float32", "offline", 2)
 
 
 def spoiled(recording: Recording) -> Recording:
@@ -127,11 +105,11 @@ def spoiled(recording: Recording) -> Recording:
     ],
 )
 def test_ws_conformance_9_a_port_is_held_to_no_more_runs_than_it_needs(
-    dtype: DType, life: bool, wrong: bool, runs: list[tuple[DType, Form]]
+    dtype: DType, life: bool, wrong: bool, runs: list[tuple[DType, Form, int]]
 ) -> None:
     """The reference in float64 is the truth, in float32 the naive stream; the floor of a life is
     four times as wide."""
-    oracle, of = Asked(), script(dtype)
+    oracle, of = NotingOracle(), script(dtype)
     truth = oracle.truth(of, "stream", dtype)
     actual = Oracle(resolve("reference")).record(in_dtype(truth.script, dtype))
     actual = spoiled(actual) if wrong else actual
@@ -142,7 +120,7 @@ def test_ws_conformance_9_a_port_is_held_to_no_more_runs_than_it_needs(
         reasons = [close(actual, truth.outputs, truth.naive, dtype, t) for t in TENSORS]
         reason = next((r for r in reasons if r is not None), None)
     assert (reason is not None) == wrong
-    assert oracle.runs == runs
+    assert oracle.asked == runs
 
 
 class Holding:
@@ -153,8 +131,8 @@ class Holding:
 
 
 def test_what_is_written_down_has_all_runs() -> None:
-    oracle = Asked(thorough=True)
+    oracle = NotingOracle(thorough=True)
     truth = oracle.truth(script("float32"), "stream")
     reason = close(truth.outputs, truth.outputs, truth.naive, "float32", "logits")
     assert reason is None
-    assert oracle.runs == [STREAM64, STREAM32, OFFLINE32]
+    assert oracle.asked == [STREAM64, STREAM32, OFFLINE32]

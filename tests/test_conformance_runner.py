@@ -15,9 +15,11 @@ from conformance.case import Case, Check, Context, Inconclusive
 from conformance.checks.registry import CHECKS
 from conformance.guard import Guard, PortFault
 from conformance.judging import cases_of
+from conformance.mutants import MUTANTS
 from conformance.ports.reference import ReferencePort
 from conformance.protocol import Hello, Unsupported
 from conformance.reporting.report import Report
+from conformance.reporting.trace_matrix import kill_table
 from conformance.verdicts import CaseResult, Verdict, exit_status, overall
 from spec.errors import ConfigError
 
@@ -241,6 +243,20 @@ def test_ws_conformance_11_what_is_brief_is_asked_further_by_its_own_check() -> 
             assert not case.brief or set(case.clauses or check.clauses) <= further, case.name
             assert not (case.brief and case.further)
     assert briefs > 0
+
+
+def test_ws_conformance_11_what_a_brief_case_finds_is_found_without_it() -> None:
+    """Its mutants fall in a run without a choice, too, and under their clause."""
+    context = Context(Guard(ReferencePort()), oracle())
+    brief = {f"{c.id}:{k.name}" for c in CHECKS.values() for k in cases_of(c, context) if k.brief}
+    rows = [(n, row.clause, row.killed_by.get(row.clause, "")) for n, row in kill_table().items()]
+    found = [(name, clause, case) for name, clause, case in rows if case in brief]
+    assert {case for _, _, case in found} == brief
+    for name, clause, case in found:
+        check = CHECKS[case.partition(":")[0]]
+        report = runner.run(MUTANTS[name].factory(), oracle(), name, (check,))
+        failed = {c.clause for c in report.cases if c.verdict is Verdict.FAIL}
+        assert clause in failed, name
 
 
 def test_waived_counts_as_executed() -> None:

@@ -128,6 +128,19 @@ def test_angles_follow_their_section(sizes: Backbone) -> None:
     assert theta.tolist()[0] == pytest.approx(expected, rel=1e-13)
 
 
+def test_frequencies_first_made_without_gradients_serve_a_gradient() -> None:
+    """They are kept (WS-POSITIONS-5), and a session in inference mode may be the first to ask."""
+    rotary.inverse_frequencies.cache_clear()
+    with torch.inference_mode():
+        rotary.inverse_frequencies(TINY.backbone)
+    x = torch.ones(1, 1, TINY.backbone.head_dim, dtype=torch.float64, requires_grad=True)
+    rotary.rotate(x, rotary.angles(table_at([(3, 5, 7)]), TINY.backbone)).sum().backward()  # type: ignore[no-untyped-call]
+    # A rotation keeps the length of each pair, and so of each pair's gradient (1, 1).
+    assert x.grad is not None
+    first, second = x.grad[0, 0].chunk(2)
+    torch.testing.assert_close(first**2 + second**2, torch.full_like(first, 2.0))
+
+
 class PublicRotary(nn.Module):
     """`transformers`' M-RoPE module with its float32 angles replaced by float64 ones.
 

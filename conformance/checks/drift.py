@@ -42,7 +42,6 @@ def long(context: Context) -> Iterator[Case]:
     yield Case(
         name="heard",
         clauses=("WS-CONFORMANCE-9",),
-        brief=True,
         judge=partial(_drift, context, "heard", "logits"),
     )
     for tensor in TENSORS:
@@ -80,7 +79,6 @@ def late(context: Context) -> Iterator[Case]:
     yield Case(
         name="words",
         clauses=("WS-VISIBILITY-6",),
-        brief=True,
         judge=partial(_late, context, "agent_text", WRITTEN, LATE),
     )
     yield Case(

@@ -65,7 +65,7 @@ S = TypeVar("S", bound=State)
 @attrs.frozen(kw_only=True, eq=False)
 class Told(Generic[S]):
     """A side that was told the beginning of a script: where it stands, ``cache``, the digest of
-    what it appended, and what it replied so far."""
+    what it appended, and what it replied so far (WS-CONFORMANCE-8)."""
 
     machine: Machine[S]
     state: S
@@ -78,18 +78,13 @@ class Told(Generic[S]):
         Raises:
             ExchangeError: an input of its own driver that is out of place.
         """
-        return self._came_to(*exchange.step(self.machine, self.state, given(entry)))
+        return self.at(*exchange.step(self.machine, self.state, given(entry)))
 
-    def _came_to(self, state: S, effects: Sequence[Effect]) -> Told[S]:
+    def at(self, state: S, effects: Sequence[Effect]) -> Told[S]:
+        """It came to ``state``, with these effects."""
         cache = cached(self.cache, effects)
         reply = _reply(state, effects, cache)
         return attrs.evolve(self, state=state, cache=cache, replies=(*self.replies, reply))
-
-    @classmethod
-    def begun(cls, machine: Machine[S], state: S, effects: Sequence[Effect]) -> Told[S]:
-        """It was told to begin."""
-        nothing = cls(machine=machine, state=state, cache=EMPTY_CACHE, replies=())
-        return nothing._came_to(state, effects)
 
 
 def begun(
@@ -101,9 +96,11 @@ def begun(
     begin = entry["begin"]
     terms = Terms(**begin["terms"])
     if begin["role"] == "thinker":
-        return Told.begun(thinker, exchange.thinker(terms), ())
+        new = exchange.thinker(terms)
+        return Told(machine=thinker, state=new, cache=EMPTY_CACHE, replies=()).at(new, ())
     started = exchange.performer(terms, begin["incarnation"])
-    return Told.begun(performer, *exchange.step(performer, started, TimerFired()))
+    told = Told(machine=performer, state=started, cache=EMPTY_CACHE, replies=())
+    return told.at(*exchange.step(performer, started, TimerFired()))
 
 
 def answer(
