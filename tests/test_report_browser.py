@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from functools import cache
 from html.parser import HTMLParser
+from math import inf
 
+import attrs
 import pytest
 from report_samples import ALL, EVERY, EVIL, HOSTILE
 
 from conformance.checks.registry import CLAUSES
+from conformance.reporting.measure import Drift, Measurements, Point
 from conformance.reporting.rendering.page import anchor, page
+from conformance.reporting.rendering.plots import curves
 from conformance.reporting.rendering.prose import prose, reflowed
 from conformance.reporting.trace_matrix import kill_table
 from conformance.stdio.untrusted import one_line
@@ -156,6 +160,17 @@ def test_pictures_of_error_and_growth_are_in_the_page() -> None:
     assert "error / budget" in text
     assert "error of audio_latents" in text
     assert "<svg" not in html("empty")
+
+
+@pytest.mark.parametrize("error", [2e-6, 1e-6, 9.9e-6, 0.0, 5e-324, 1.7e308, inf])
+def test_an_axis_of_errors_within_a_decade_still_has_numbers(error: float) -> None:
+    """The labels of a log scale stand at powers of ten, and a curve may lie between two."""
+    points = tuple(Point(unit=k, error=error, budget=3e-6) for k in range(9))
+    drift = (Drift(tensor="audio", points=points),)
+    case = attrs.evolve(EVERY.cases[1], measurements=Measurements(drift=drift))
+    (picture,) = curves(attrs.evolve(EVERY, cases=(case,)))
+    numbers = re.findall(r">(1e[-+]\d+|0\.0*1)<", str(picture.svg))
+    assert len(numbers) >= 2, numbers
 
 
 def test_every_judged_clause_and_every_mutant_has_its_place() -> None:

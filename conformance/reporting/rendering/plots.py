@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import ceil, floor, isfinite, log10
 from typing import Any, Final
 
 import attrs
@@ -28,6 +28,9 @@ ROWS: Final = 24
 CURVES: Final = 6
 LEAST, MOST = 1e-3, 1e3
 """Ends of the axis of error over budget; what lies beyond stands at the end."""
+
+TINIEST, LARGEST = 1e-100, 1e100
+"""Of the errors in a curve; what lies beyond stands at the end."""
 
 INK: Final = "#010203"
 """Stands for the colour of the text around the picture."""
@@ -119,10 +122,12 @@ def _curve(number: int, case_id: str, series: Drift, verdict: Verdict) -> Pictur
 
     def draw(axes: Axes) -> None:
         colour = BAD if series.ratio > 1 else GOOD
-        axes.plot(units, _positive([p.error for p in series.points]), color=colour, label="error")
+        errors = _positive([p.error for p in series.points])
         budgets = _positive([p.budget for p in series.points])
+        axes.plot(units, errors, color=colour, label="error")
         axes.plot(units, budgets, color=INK, linewidth=0.9, linestyle="--", label="budget")
         axes.set_yscale("log")
+        axes.set_ylim(*decades(errors + budgets))
         axes.yaxis.set_major_formatter(PLAIN)
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("unit")
@@ -133,9 +138,15 @@ def _curve(number: int, case_id: str, series: Drift, verdict: Verdict) -> Pictur
     return Picture(svg=_svg(f"drift{number}", 2.5, draw), caption=caption)
 
 
+def decades(values: Sequence[float]) -> tuple[float, float]:
+    """The powers of ten below the least and above the largest: both ends have a label."""
+    low, high = floor(log10(min(values))), ceil(log10(max(values)))
+    return 10.0**low, 10.0 ** max(high, low + 1)
+
+
 def _positive(values: Sequence[float]) -> list[float]:
     """For a log scale: no zero, no infinity; the floor is far below every budget."""
-    finite = [v for v in values if isfinite(v) and v > 0]
+    finite = [min(max(v, TINIEST), LARGEST) for v in values if isfinite(v) and v > 0]
     least, most = min(finite, default=1e-12), max(finite, default=1.0)
     return [min(max(v, least), most) if isfinite(v) else most * 10 for v in values]
 
