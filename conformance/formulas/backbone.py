@@ -22,7 +22,7 @@ from conformance.formulas.case import (
     silu,
     summed,
 )
-from conformance.formulas.layout import session, table
+from conformance.formulas.layout import P, session, table
 from conformance.formulas.positions import angles
 from conformance.formulas.visibility import mask as dense_mask
 from conformance.protocol import Array, DType
@@ -151,11 +151,15 @@ def _attends(dtype: DType) -> Iterator[Question]:
     }
     if dtype in ("float32", "float64"):
         families["peaked"] = (2, 2, 4, 6, 16, 30.0)
+        # One key each, and hidden ones whose scores are 100,000 away: what hides them must be more.
+        families["far-apart"] = (2, 2, 5, 5, 16, 400.0)
     for family, (heads, kv, n, m, d, gain) in families.items():
         mask = (arrays.uniform(f"math/attend/{family}/mask", (n, m)) > -0.3).astype(np.int64)
         mask[:, m // 2] = 1
         mask[0] = 0
         mask[0, m // 2] = 1
+        if family == "far-apart":
+            mask = np.eye(n, m, dtype=np.int64)
         k = drawn(f"attend/{family}/k", (kv, m, d), dtype, gain)
         v = np.array(drawn(f"attend/{family}/v", (kv, m, d), dtype))
         hidden = (mask == 0).all(axis=0)
@@ -236,9 +240,12 @@ SWITCHES: Final = {
 
 
 def _attentions(dtype: DType) -> Iterator[Question]:
-    for family, switches in SWITCHES.items():
+    # The last stands where float32 has no room for odd numbers, in a session's second week.
+    starts = [(family, switches, 5) for family, switches in SWITCHES.items()]
+    for family, switches, start in (*starts, ("far-out", SWITCHES["both"], 20_000_003)):
         a, n, d = _sizes(*switches), 6, 11
-        positions = np.array([[5 + i, 5 + 2 * i, 6 + i] for i in range(n)], dtype=np.int64)
+        steps = np.array([[i, 2 * i, 1 + i] for i in range(n)], dtype=np.int64)
+        positions = start + steps
         yield Question(
             family=family,
             clauses=("WS-BACKBONE-3",),
@@ -254,7 +261,14 @@ def _attentions(dtype: DType) -> Iterator[Question]:
 
 def _runs(dtype: DType) -> Iterator[Question]:
     cells = table(session(prompt_tokens=2, patch_cols=1, user_tokens=[1, 3], noisy_tau=[]))[0]
-    for family, lag, layers in (("two-layers", 1, 2), ("one-layer", 0, 1)):
+    far = cells.copy()
+    far[far[:, 1] != P, 0] += 5_000_001
+    far[far[:, 1] != P, 4:7] += 4 * 5_000_001
+    for family, lag, layers, rows in (
+        ("two-layers", 1, 2, cells),
+        ("one-layer", 0, 1, cells),
+        ("far-out", 1, 1, far),
+    ):
         a, d, d_ff = _sizes(4, 2, 6, True, True), 10, 15
         weights: dict[str, Array] = {
             "norm.weight": drawn(f"run/{family}/norm", (d,), dtype, 0.5, 1)
@@ -271,7 +285,7 @@ def _runs(dtype: DType) -> Iterator[Question]:
             family=family,
             clauses=("WS-BACKBONE-1",),
             arguments={**a, "n_layers": layers, "lag": lag},
-            tensors={"x": drawn(f"run/{family}/x", (len(cells), d), dtype, 1.5), "rows": cells}
+            tensors={"x": drawn(f"run/{family}/x", (len(rows), d), dtype, 1.5), "rows": rows}
             | weights,
         )
 

@@ -79,7 +79,8 @@ def _windows(_: DType) -> Iterator[Question]:
 
 
 def _filters(_: DType) -> Iterator[Question]:
-    for mels, window in ((20, 400), (80, 512), (5, 75), (1, 400)):
+    # In the last some filters lie between two bins, and are empty.
+    for mels, window in ((20, 400), (80, 512), (5, 75), (1, 400), (40, 64)):
         yield Question(
             family=f"{mels}-{window}",
             clauses=("WS-ENCODER-4",),
@@ -111,6 +112,14 @@ def _spectrograms(dtype: DType) -> Iterator[Question]:
             arguments=arguments,
             tensors={"samples": rounded(signal, dtype)},
         )
+    # The state is older than the chunk before.
+    samples = drawn("mel/hop-by-hop", (150,), dtype, 0.6)
+    yield Question(
+        family="hop-by-hop",
+        clauses=("WS-ENCODER-2",),
+        arguments={**arguments, "plan": [25] * 6},
+        tensors={"samples": samples},
+    )
     for family, length in (("empty", 0), ("part-of-a-hop", 60)):
         yield Question(
             family=family,

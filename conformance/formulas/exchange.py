@@ -125,7 +125,11 @@ CELLS: Final = table(session(user_tokens=[2, 0, 1], noisy_tau=[]))[0][:, :8]
 def _cache(name: str, dtype: DType, rows: Array) -> dict[str, Array]:
     """Entries in an order of arrival that is nobody's canonical order."""
     shuffled = np.argsort(arrays.words(f"math/{name}", 0, len(rows)))
-    kv = {n: drawn(f"{name}/{n}", (2, 3, len(rows), 4), dtype, 2.0) for n in ("keys", "values")}
+    shape = (2, 3, len(rows), 4)
+    kv = {n: np.array(drawn(f"{name}/{n}", shape, dtype, 2.0)) for n in ("keys", "values")}
+    for values in kv.values():
+        # A zero keeps its sign.
+        values[0, 0, :, :2] = (-0.0, 0.0)
     return {"rows": np.ascontiguousarray(rows[shuffled]), **kv}
 
 
@@ -150,8 +154,8 @@ def _kv_digests(dtype: DType) -> Iterator[Question]:
     # Slots and units that a byte, or two, do not hold, among those that are the same in one.
     wide = np.concatenate([CELLS[:8]] * 2)
     wide[:, 0] = np.resize((2, 258, 65_538), len(wide))
-    wide[:, 1] = 0
-    wide[:, 3] = np.arange(len(wide)) * 64
+    wide[:, 1] = np.arange(len(wide)) % 2
+    wide[:, 3] = np.arange(len(wide)) * 320
     yield Question(
         family="wide",
         clauses=("WS-STREAMING-6",),
@@ -161,7 +165,9 @@ def _kv_digests(dtype: DType) -> Iterator[Question]:
 
 
 def _output_digests(dtype: DType) -> Iterator[Question]:
-    audio = drawn("output/audio", (3, 12), dtype)
+    audio = np.array(drawn("output/audio", (3, 12), dtype))
+    # A zero keeps its sign.
+    audio[1, :2] = (-0.0, 0.0)
     video = drawn("output/video", (3, 4, 3, 2, 2), dtype)
     for family, tensors in {
         "all": {"audio": audio, "video": video},
@@ -254,6 +260,26 @@ def _headers(_: DType) -> Iterator[Question]:
                     },
                     results=results,
                 )
+    # Bytes and tokens that 32 bits do not hold.
+    for clause, results in (
+        ("WS-EXCHANGE-3", ("segments", "lengths")),
+        ("WS-EXCHANGE-4", ("byte_count",)),
+    ):
+        yield Question(
+            family=f"large-{results[-1]}",
+            clauses=(clause,),
+            arguments={
+                "schedule": "overlapped",
+                "unit": 3,
+                "snapshot": True,
+                "tokens": {"P": 2**32 + 5, "O": 13, "L": 4, "Z": 10},
+                "layers": [1, 3],
+                "heads": [0, 2],
+                "head_dim": 6,
+                "dtype": "float32",
+            },
+            results=results,
+        )
 
 
 def _lines(_: DType) -> Iterator[Question]:
@@ -264,6 +290,8 @@ def _lines(_: DType) -> Iterator[Question]:
         "ack": ack,
         "close": {**close, "reason": ""},
         "quoted": {**close, "reason": 'slice 3: got "P", allowed: O \\ L'},
+        "left-as-they-are": {**close, "reason": "a/b <c> & 'd' `e`"},
+        "short-forms": {**close, "reason": "\b\f\r\n\x00\x1f"},
         "other-letters": {**close, "reason": "zu lang: λ ≥ 2, \u2028\t\x7f\U0001f600"},
     }.items():
         arguments = {"message": message}

@@ -108,7 +108,8 @@ def guide(a: Arguments, t: Tensors) -> Mapping[str, Outcome]:
     """v_uncond + s (v_cond - v_uncond) (WS-FLOW-11)."""
     cond, uncond = _wide(t, "cond", "uncond")
     s = a["scale"]
-    terms = np.abs(uncond) + abs(s) * (np.abs(cond) + np.abs(uncond))
+    # The terms also of v_cond + (s - 1) (v_cond - v_uncond), which many write.
+    terms = (1 + abs(s)) * (np.abs(cond) + np.abs(uncond))
     return {"velocity": Near(value=uncond + s * (cond - uncond), ulp=3.0, scale=terms)}
 
 
@@ -187,6 +188,10 @@ BAD_GRIDS: Final[Mapping[str, tuple[float, ...]]] = {
     "rises": (1.0, 0.4, 0.6, 0.0),
     "stands": (1.0, 0.5, 0.5, 0.0),
     "backwards": (0.0, 0.5, 1.0),
+    "not-a-number": (1.0, 0.6, float("nan"), 0.4, 0.0),
+    "only-not-a-number": (1.0, float("nan"), 0.0),
+    "starts-a-hair-late": (1.0 - 2.0**-53, 0.5, 0.0),
+    "ends-a-hair-early": (1.0, 0.5, 1e-300),
     "one-point": (1.0,),
     "empty": (),
 }

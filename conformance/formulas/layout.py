@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from random import Random
 from typing import Any, Final
 
 import numpy as np
@@ -106,6 +107,26 @@ def session(without: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
     }
 
 
+def _drawn(n: int) -> dict[str, Any]:
+    """Arguments in which everything is chosen at once."""
+    draw = Random(f"layout/{n}")
+    modalities = {name: draw.random() < 0.6 for name in MODALITIES}
+    slots, state = draw.randint(1, 4), draw.randint(0, 2)
+    return {
+        "patch_rows": draw.randint(1, 4),
+        "patch_cols": draw.randint(1, 4),
+        "state_slots": state,
+        "agent_text_slots": draw.randint(1, 4 - state),
+        "user_text_slots": slots,
+        "modalities": modalities,
+        "prompt_tokens": draw.randint(1, 5),
+        "identity_image": draw.random() < 0.5,
+        "voice_ticks": draw.choice((0, 1, 3)),
+        "user_tokens": [draw.randint(0, slots) * modalities["user_text"] for _ in range(3)],
+        "noisy_tau": [draw.random() for _ in range(draw.randint(0, 3))],
+    }
+
+
 KIND: Final = ("kind", "state", "tau")
 PLACE: Final = ("position",)
 FAMILIES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]]] = {
@@ -115,9 +136,13 @@ FAMILIES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, A
     "no-state-slot": (("WS-LAYOUT-4",), KIND, session(state_slots=0, agent_text_slots=4)),
     "many-slots": (("WS-LAYOUT-2",), KIND, session(patch_rows=17, patch_cols=16, user_tokens=[1])),
     "noisy": (("WS-LAYOUT-6",), KIND, session(noisy_tau=[1.0, 2 / 3, 1 / 3], user_tokens=[1, 1])),
+    # Training may draw one τ twice; the step tells the copies apart.
+    "noisy-alike": (("WS-LAYOUT-6",), KIND, session(noisy_tau=[0.5, 0.5], user_tokens=[1])),
     "training": (("WS-TRAINING-2",), (*KIND, *PLACE), session(noisy_tau=[0.9, 0.2, 0.55])),
     "identity": (("WS-PREFILL-1",), KIND, session(identity_image=True, voice_ticks=3)),
     "ticks": (("WS-POSITIONS-1",), PLACE, session(user_tokens=[2] * 7, prompt_tokens=5)),
+    # Places that 16 bits do not hold.
+    "long-prompt": (("WS-POSITIONS-1",), PLACE, session(prompt_tokens=33_000, user_tokens=[1])),
     "text": (("WS-POSITIONS-2",), PLACE, session(without=("user_video", "agent_video"))),
     "video": (("WS-POSITIONS-3",), PLACE, session(patch_rows=3, patch_cols=5, noisy_tau=[0.5])),
     "wide-video": (("WS-POSITIONS-3",), PLACE, session(patch_rows=2, patch_cols=130)),
@@ -136,6 +161,7 @@ FAMILIES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, A
         ("WS-LAYOUT-5",), (*KIND, *PLACE),
         session(without=("user_audio", "user_video", "agent_audio", "agent_video")),
     ),
+    **{f"drawn-{n}": (("WS-LAYOUT-5",), (*KIND, *PLACE), _drawn(n)) for n in range(12)},
 }  # fmt: skip
 """Clauses, compared results and arguments of each family."""
 

@@ -131,6 +131,13 @@ def _samples(dtype: DType) -> Iterator[Question]:
     kind = np.float64 if dtype == "float64" else np.float32
     audio = (1.7 * arrays.uniform("math/samples", (101,))).astype(kind)
     yield Question(family="loud", clauses=("WS-MEDIA-14",), tensors={"audio": audio})
+    for value in (np.inf, -np.inf, np.nan):
+        yield Question(
+            family=f"{value}",
+            clauses=("WS-MEDIA-14",),
+            tensors={"audio": np.array([0.5, value, 0.25], dtype=kind)},
+            refused=True,
+        )
 
 
 FRAMES: Final[Mapping[str, list[float]]] = {
@@ -167,6 +174,8 @@ def _fits(_: DType) -> Iterator[Question]:
         (9, 16_384, (1, 1), (144, 96)),
         (16_384, 1, (2, 1), (144, 96)),
         (96, 27, (1, 1), (16, 16)),
+        # A half to which no binary fraction leads.
+        (1344, 720, (40, 33), (336, 192)),
     ):
         yield Question(
             family=f"{width}x{height}-in-{frame[0]}x{frame[1]}",
@@ -183,7 +192,8 @@ def _fits(_: DType) -> Iterator[Question]:
 
 def _resamples(_: DType) -> Iterator[Question]:
     for rate, length in ((48_000, 150), (44_100, 120), (8_000, 40), (4_000, 13), (16_000, 9)):
-        x = arrays.uniform(f"math/resample/{rate}", (length,))
+        # Louder than full scale: whoever plays it clips it, not the resampler.
+        x = 2.0 * arrays.uniform(f"math/resample/{rate}", (length,))
         plans: dict[str, list[int]] = {
             "whole": [],
             "pieces": [1, length // 3, length - length // 3 - 1],

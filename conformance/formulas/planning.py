@@ -135,6 +135,8 @@ def _bytes(_: DType) -> Iterator[Question]:
         "no-state-slot": session(state_slots=0, prompt_tokens=9),
         "picture-and-voice": session(identity_image=True, voice_ticks=3),
         "a-minute": session(units=375),
+        # Bytes that 32 bits do not hold.
+        "two-days": session(units=1_000_000),
         "before-unit-0": session(units=0),
     }
     for family, described in families.items():

@@ -134,6 +134,13 @@ WEIGHTS: Final = {
     "velocity": ("audio_velocity_head.weight", (4, 13)),
     "other": ("backbone.layers.0.mlp.down_proj.weight", (5, 17)),
     "vector": ("some.weight", (6,)),
+    "norm12": ("video_codec.decoder.norm12.weight", (5,)),
+    # A pattern counts wherever it is found, but `$` is the end and a dot a dot.
+    "not-at-the-end": ("text_embedding.weight", (4, 3)),
+    "bias-inside": ("text.bias_proj.weight", (4, 3)),
+    "anywhere": ("model.lm_head.weight", (3, 5)),
+    "part-of-a-word": ("video.batchnorm.weight", (5,)),
+    "no-dot": ("pre_q_proj.weight", (3, 4)),
 }
 """One name for each rule of the table, and some that only its order tells apart."""
 
@@ -166,6 +173,9 @@ def _noises(dtype: DType) -> Iterator[Question]:
         "audio": (0, 0, "audio", (4, 7)),
         "video": (20, 3, "video", (5, 2, 3)),
         "late": (123456789, 100000, "video", (2, 1, 1)),
+        # Any integer is a seed; these are not the same in 32 bits.
+        "negative": (-7, 5, "audio", (4, 1)),
+        "large": (2**40 + 3, 5, "audio", (4, 1)),
     }.items():
         yield Question(
             family=family,
@@ -181,7 +191,8 @@ def _noises(dtype: DType) -> Iterator[Question]:
 
 
 def _text_numbers(_: DType) -> Iterator[Question]:
-    for seed, unit, slots in ((0, 0, 4), (20, 3, 3), (7, 1_000_000, 1)):
+    asked = ((0, 0, 4), (20, 3, 3), (7, 1_000_000, 1), (-7, 5, 2), (2**40 + 3, 5, 2))
+    for seed, unit, slots in asked:
         yield Question(
             family=f"{seed}-{unit}",
             clauses=("WS-RECIPE-8",),
@@ -194,12 +205,16 @@ def _digests(_: DType) -> Iterator[Question]:
         "one": ["a"],
         # By code point: capitals and dots before letters, and ten before two.
         "order": ["layers.2.w", "layers.10.w", "layers.2", "Z", "é", "layers.w"],
+        # Where the order of UTF-16 is another.
+        "beyond-16-bits": ["\U0001d11e", "\uff71", "z"],
     }.items():
         shapes = [(2, 3), (4,), (1, 1, 2), (1,), (3, 1), (2, 2)]
         tensors = {
             str(i): arrays.uniform(f"math/digest/{i}", shapes[i]).astype(np.float32)
             for i in range(len(names))
         }
+        # A zero keeps its sign.
+        tensors["0"].reshape(-1)[:2] = (-0.0, 0.0)
         yield Question(
             family=family,
             clauses=("WS-RECIPE-7",),

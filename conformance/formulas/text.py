@@ -106,7 +106,14 @@ def _greedy(dtype: DType) -> Iterator[Question]:
         yield Question(family=family, clauses=("WS-STREAMING-7",), tensors={"logits": values})
     # The largest by one unit in the last place, and not the first.
     eps = EPS[dtype]
-    close = np.array([[1.0, 1.0 + eps, 1.0], [-4.0, -4.0, -4.0 + 4 * eps], [0.0, -0.0, 2.0**-20]])
+    close = np.array(
+        [
+            [1.0, 1.0 + eps, 1.0],
+            [-4.0, -4.0, -4.0 + 4 * eps],
+            [0.0, -0.0, 2.0**-20],
+            [-1.0, -0.0, 0.0],
+        ]
+    )
     tensors = {"logits": rounded(close, dtype)}
     yield Question(family="by-a-hair", clauses=("WS-STREAMING-7",), tensors=tensors)
 
@@ -132,6 +139,18 @@ def _logits(name: str, dtype: DType) -> Array:
     order = np.argsort(-logits)
     logits[order[3]] = logits[order[2]]
     return logits
+
+
+def _edges(dtype: DType) -> Iterator[tuple[str, dict[str, Any], Array]]:
+    """Family, rule and logits where an exponential over- or underflows, or an order is undone."""
+    plain = RULES["plain"]
+    near = np.array([0.5, -0.25, 0.5, 0.25])
+    yield "nearly-greedy", {**plain, "temperature": 1e-6}, rounded(near, dtype)
+    # Without the largest taken away first, none of these has an exponential.
+    for family, center in (("far-above", 2048.0), ("far-below", -2048.0)):
+        yield family, plain, rounded(center + np.array([0.0, 16.0, -16.0, 16.0]), dtype)
+    yield "two-zeros", plain, rounded(np.array([-0.0, 0.0, 1.0, -1.0, 0.0]), dtype)
+    yield "by-a-hair", plain, rounded(np.array([1.0, 1.0 + EPS[dtype], 1.0]), dtype)
 
 
 def _far_from_steps(rule: dict[str, Any], logits: Array) -> Array:
@@ -160,6 +179,9 @@ def _candidates(dtype: DType) -> Iterator[Question]:
         arguments={"temperature": 1e18, "top_k": 5, "top_p": 1.0},
         tensors={"logits": _logits("warm", dtype)},
     )
+    for family, rule, logits in _edges(dtype):
+        tensors = {"logits": logits}
+        yield Question(family=family, clauses=("WS-TEXT-2",), arguments=rule, tensors=tensors)
     large = rounded(1000.0 * arrays.uniform("math/text/large", (9,)), dtype)
     yield Question(
         family="large-logits",
@@ -170,8 +192,8 @@ def _candidates(dtype: DType) -> Iterator[Question]:
 
 
 def _draws(dtype: DType) -> Iterator[Question]:
-    for family, rule in RULES.items():
-        logits = _logits(family, dtype)
+    ordinary = ((family, rule, _logits(family, dtype)) for family, rule in RULES.items())
+    for family, rule, logits in (*ordinary, *_edges(dtype)):
         yield Question(
             family=family,
             clauses=("WS-TEXT-3",),
@@ -188,14 +210,15 @@ def _next_tokens(dtype: DType) -> Iterator[Question]:
         ("after-eos", "WS-TEXT-6", [5, EOS], 0.9),
         ("greedy-after-eos", "WS-TEXT-6", [EOS, WAIT], 0.0),
         ("after-wait", "WS-TEXT-6", [WAIT], 0.0),
+        ("long-after-eos", "WS-TEXT-6", [EOS, WAIT, WAIT], 0.9),
     ):
         logits = np.array(drawn("next", (VOCABULARY,), dtype, 4.0))
         rule = {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-        u = np.array([0.05, 0.5, 0.95])
+        u = np.array([0.05, 0.5, 0.95, 0.5])
         if temperature:
             # The third slot's own number draws another id than the first one's.
             middles = _far_from_steps(rule, logits)
-            u = middles[[len(middles) // 4, len(middles) // 2, -1]]
+            u = middles[[len(middles) // 4, len(middles) // 2, -1, 0]]
         yield Question(
             family=family,
             clauses=(clause,),
@@ -218,9 +241,10 @@ def _queues(_: DType) -> Iterator[Question]:
                 arguments={"slots": slots, "bursts": bursts},
             )
     full = [i % 200 for i in range(BUDGET)]
-    yield Question(
-        family="full", clauses=("WS-TEXT-5",), arguments={"slots": 3, "bursts": [[full]]}
-    )
+    # The limit is of what waits, not of what ever came.
+    for family, units in (("full", [[full]]), ("kept-full", [[full], *[[[7, 8, 9]]] * 4])):
+        arguments = {"slots": 3, "bursts": units}
+        yield Question(family=family, clauses=("WS-TEXT-5",), arguments=arguments)
     for family, bursts in (
         ("too-much", [[[*full, 1]]]),
         ("too-much-in-two", [[full], [[1, 2, 3, 4]]]),
@@ -232,7 +256,9 @@ def _queues(_: DType) -> Iterator[Question]:
 
 
 def _texts(_: DType) -> Iterator[Question]:
-    for i, text in enumerate(("Hi.", "", "grüß τ €", "\U0001f600\n\t\x00")):
+    # The last is text like any other, to the last blank.
+    verbatim = "\ufeffa\r\nb\rc e\u0301 é <bos><eos><wait> \ufffe\n "
+    for i, text in enumerate(("Hi.", "", "grüß τ €", "\U0001f600\n\t\x00", verbatim)):
         yield Question(family=f"{i}", clauses=("WS-PRESETS-4",), arguments={"text": text})
 
 
@@ -245,6 +271,8 @@ def _ids(_: DType) -> Iterator[Question]:
         ("malformed", [72, 0xFF, 105, 0x80, 46]),
         # A byte order mark, line ends and letters in two parts are text like any other.
         ("verbatim", list("\ufeffa\r\nb\rc\x00 e\u0301\ufeff\n".encode())),
+        # Well-formed, though no character will ever be there.
+        ("noncharacters", list("\ufffe\ufdd0\U0010ffff ".encode())),
     ):
         yield Question(family=family, clauses=("WS-PRESETS-4",), arguments={"ids": ids})
 

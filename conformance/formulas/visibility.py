@@ -100,6 +100,14 @@ def _masks(_: DType) -> Iterator[Question]:
         wide = table(session(patch_rows=16, patch_cols=16, user_tokens=[3, 2], noisy_tau=[1.0]))[0]
         last = np.ascontiguousarray(wide[wide[:, 3] > 250])
         yield _ask("WS-VISIBILITY-4", f"many-slots-lag{lag}", last, last, lag)
+        prompt = table(session(prompt_tokens=520, identity_image=True, user_tokens=[]))[0]
+        far_slots = np.ascontiguousarray(prompt[np.isin(prompt[:, 3] % 256, (0, 7, 255))])
+        yield _ask("WS-VISIBILITY-3", f"many-slots-lag{lag}", far_slots, far_slots, lag)
+        # Units on either side of what 15, 16 and 24 bits hold: an hour and a half, three, a month.
+        for bits in (15, 16, 24):
+            late = CELLS[CELLS[:, 1] != P].copy()
+            late[:, 0] += (1 << bits) - 2
+            yield _ask("WS-VISIBILITY-1", f"around-{bits}-bits-lag{lag}", late, late, lag)
     # λ is all that tells the schedules apart.
     far = CELLS[CELLS[:, 0] == 1].copy()
     far[:, 0] = 100_000
