@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 
 from conformance.checks.exchange import STORIES, script_of
+from conformance.checks.exchange_far import STORIES as FAR_STORIES
+from conformance.checks.exchange_far import scripts as far_scripts
 from conformance.checks.exchange_rows import CLAUSES, NEVER, told
 from conformance.checks.exchange_thinker import STORIES as THINKER_STORIES
 from conformance.checks.exchange_thinker import script_of as thinker_script_of
@@ -33,6 +35,14 @@ def test_ws_conformance_8_story_ends_as_told(name: str) -> None:
     assert len(replies) == len(script)
     assert tuple(unit for reply in replies for unit in reply["appended"]) == told.appended
     assert replies[-1]["failed"] == told.failed
+
+
+@pytest.mark.parametrize("name", FAR_STORIES)
+def test_ws_conformance_8_far_stories_go_on_to_their_end(name: str) -> None:
+    """What fails early asks nothing after it."""
+    for what, script, fails in far_scripts(name):
+        failed = [reply["failed"] for reply in answer(json.loads(json.dumps(script)))]
+        assert failed == [False] * (len(script) - 1) + [fails], what
 
 
 def test_ws_conformance_8_cache_digest_follows_the_appended_slices() -> None:

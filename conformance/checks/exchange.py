@@ -30,6 +30,16 @@ def latents_digest(terms: Terms, unit: int) -> str:
     return sha(f"z{unit}" if terms.latent_values else "")
 
 
+def terms_for(
+    schedule: Schedule,
+    session: str,
+    modalities: Modalities = Modalities(),  # noqa: B008 - frozen
+) -> Terms:
+    """Terms of a session of preset `tiny` with a short prompt."""
+    config = SessionConfig(preset=TINY, schedule=schedule, prompt=(1, 2, 3), modalities=modalities)
+    return terms_of(config, session, "float32")
+
+
 class Story:
     """Writes a script, message by message, as a thinker and a wire would produce it."""
 
@@ -38,21 +48,31 @@ class Story:
         schedule: Schedule = "overlapped",
         session: str = "story",
         modalities: Modalities = Modalities(),  # noqa: B008 - frozen
+        terms: Terms | None = None,
+        incarnation: int = 1,
     ) -> None:
-        config = SessionConfig(
-            preset=TINY, schedule=schedule, prompt=(1, 2, 3), modalities=modalities
-        )
-        self.terms: Terms = terms_of(config, session, "float32")
-        self.epoch = 0
+        self.terms = terms or terms_for(schedule, session, modalities)
+        self.epoch, self.incarnation = 0, incarnation
         self.first = PREFILL_UNIT
-        begin = {"role": "performer", "terms": terms_json(self.terms), "incarnation": 1}
+        begin = {
+            "role": "performer",
+            "terms": terms_json(self.terms),
+            "incarnation": incarnation,
+        }
         self.script: list[Json] = [{"begin": begin}]
         self.open()
 
     def open(self, epoch: int = 0, first: int = PREFILL_UNIT) -> None:
         self.epoch, self.first = epoch, first
-        name = self.terms.session
-        self.arrive(Open(session=name, epoch=epoch, incarnation=1, unit=first, terms=self.terms))
+        self.arrive(
+            Open(
+                session=self.terms.session,
+                epoch=epoch,
+                incarnation=self.incarnation,
+                unit=first,
+                terms=self.terms,
+            )
+        )
 
     def arrive(self, message: Message, payload: str | None = None, **spoiled: Any) -> None:
         data = letter(message)["message"]

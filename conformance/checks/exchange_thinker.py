@@ -9,17 +9,15 @@ from typing import Any, Final
 import attrs
 
 from conformance.case import Case, Check, Context
-from conformance.checks.exchange import WORDS_ALONE, latents_digest
+from conformance.checks.exchange import WORDS_ALONE, latents_digest, terms_for
 from conformance.exchange.campaign import letter, sha
 from conformance.exchange.judging import answers_differently, cases_of
 from conformance.exchange.script import part_json, terms_json
 from conformance.protocol import Json
 from spec.exchange_headers import latents_message
 from spec.exchange_message import Close, Hello, Message, SliceAck, SliceNack
-from spec.exchange_terms import Part, Terms, kv_len_after, slice_digest, terms_of, whole
+from spec.exchange_terms import Part, Terms, kv_len_after, slice_digest, whole
 from spec.layout import PREFILL_UNIT, Modalities
-from spec.presets import TINY
-from spec.session import SessionConfig
 from spec.sizes import Schedule
 
 SESSION: Final = "story"
@@ -32,11 +30,9 @@ class ThinkerStory:
         self,
         schedule: Schedule = "overlapped",
         modalities: Modalities = Modalities(),  # noqa: B008 - frozen
+        terms: Terms | None = None,
     ) -> None:
-        config = SessionConfig(
-            preset=TINY, schedule=schedule, prompt=(1, 2, 3), modalities=modalities
-        )
-        self.terms: Terms = terms_of(config, SESSION, "float32")
+        self.terms = terms or terms_for(schedule, SESSION, modalities)
         self.epoch = 0
         begin = {"role": "thinker", "terms": terms_json(self.terms), "incarnation": 0}
         self.script: list[Json] = [{"begin": begin}]
@@ -48,7 +44,7 @@ class ThinkerStory:
         self.script.append({"arrive": {**sent, "message": {**sent["message"], **spoiled}}})
 
     def hello(self, incarnation: int = 1) -> None:
-        self.arrive(Hello(session=SESSION, incarnation=incarnation))
+        self.arrive(Hello(session=self.terms.session, incarnation=incarnation))
 
     def parts(self, what: str, unit: int) -> tuple[Part, ...]:
         return whole(self.terms, sha(f"{what} {unit}"))
@@ -68,7 +64,7 @@ class ThinkerStory:
 
     def ack(self, unit: int, what: str = "slice", **spoiled: Any) -> None:
         message = SliceAck(
-            session=SESSION,
+            session=self.terms.session,
             epoch=self.epoch,
             unit=unit,
             digest=self.digest(unit, what),
@@ -78,7 +74,8 @@ class ThinkerStory:
 
     def nack(self, unit: int, **spoiled: Any) -> None:
         length = 0 if unit == PREFILL_UNIT else kv_len_after(self.terms, unit - 1)
-        message = SliceNack(session=SESSION, epoch=self.epoch, unit=unit, kv_len=length)
+        name = self.terms.session
+        message = SliceNack(session=name, epoch=self.epoch, unit=unit, kv_len=length)
         self.arrive(message, **spoiled)
 
     def latents(self, *units: int, **spoiled: Any) -> None:
@@ -89,7 +86,7 @@ class ThinkerStory:
             )
 
     def close(self, reason: str = "") -> None:
-        self.arrive(Close(session=SESSION, epoch=self.epoch, reason=reason))
+        self.arrive(Close(session=self.terms.session, epoch=self.epoch, reason=reason))
 
     def say(self, kind: str) -> None:
         """``timer``, ``finish`` or ``peer_lost``."""

@@ -16,7 +16,7 @@ from conformance.exchange.campaign import Campaign, Scripts, sha
 from conformance.exchange.judging import answers_differently
 from conformance.exchange.meddling import Meddler, others
 from conformance.protocol import Json
-from spec.exchange_message import LatentsAck, LatentsNack
+from spec.exchange_message import Close, LatentsAck, LatentsNack
 from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 SEEDS: Final = 8
@@ -104,6 +104,10 @@ def to_performer() -> dict[str, tuple[str, list[Json], Json]]:
             partial(story.arrive, LatentsNack(session="story", epoch=0, unit=0)),
         ),
         "open": ("WS-EXCHANGE-1", partial(story.open, 1, 0)),
+        "thinkers-close": (
+            "WS-EXCHANGE-12",
+            partial(story.arrive, Close(session="story", epoch=0, reason="")),
+        ),
     }
     return {
         kind: (clause, before, _next(story.script, say)) for kind, (clause, say) in nexts.items()
@@ -164,10 +168,10 @@ def far_performer() -> list[Json]:
 
 
 def long_thinker() -> list[Json]:
-    """More units than a byte counts."""
+    """Three minutes, in more units than a byte counts."""
     story = ThinkerStory()
     story.begun()
-    for k in range(300):
+    for k in range(1100):
         story.offer(k)
         story.ack(k)
         story.latents(k)
@@ -191,6 +195,10 @@ FAR: Final[dict[str, tuple[str, Callable[[], list[Json]]]]] = {
 }
 
 
+MORE: Final = ("more", "id", "seq", "trace", "timestamp", "comment", "_")
+"""Keys that no record has, though messages elsewhere do."""
+
+
 def _told(context: Context, tell: Callable[[], list[Json]]) -> str | None:
     return _differs(context, tell())
 
@@ -198,8 +206,12 @@ def _told(context: Context, tell: Callable[[], list[Json]]) -> str | None:
 def _with_more(context: Context, before: list[Json], good: Json) -> str | None:
     """A message with a key that its record has not; the good one follows."""
     letter = good["arrive"]
-    spoiled = {**letter, "message": {**letter["message"], "more": 1}}
-    return _differs(context, [*before, {"arrive": spoiled}, good])
+    for key in MORE:
+        spoiled = {**letter, "message": {**letter["message"], key: 1}}
+        reason = _differs(context, [*before, {"arrive": spoiled}, good])
+        if reason is not None:
+            return f"with {key!r}: {reason}"
+    return None
 
 
 def _tampered(context: Context, before: list[Json], good: Json, field: str) -> str | None:

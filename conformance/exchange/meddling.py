@@ -40,14 +40,40 @@ def others(value: Any) -> list[Any]:
         near = [value + 1, value - 1, value + 1000, value + 2**32]
         return [*near, value + 0.5, str(value), True, None]
     if isinstance(value, str):
-        return [value + "x", value + " ", value + "\n", "", value.upper() + "?", 7, None]
+        far = [value + "x", value + " ", value + "\n", "", value.upper() + "?", 7, None]
+        return [*far, *_nearly(value)]
     if isinstance(value, list):
-        return [[], value[:-1], [*value, value[-1]], value[::-1], None]
+        far = [[], value[:-1], [*value, value[-1]], value[::-1], None]
+        return [
+            *far,
+            *(
+                [*value[:i], w, *value[i + 1 :]]
+                for i in range(len(value))
+                for w in _within(value[i])
+            ),
+        ]
     return [
         {},
         {**value, "more": 1},
-        *({**value, k: w} for k, v in value.items() for w in others(v)[:2]),
+        *({**value, k: w} for k, v in value.items() for w in (*others(v)[:2], True)),
     ]
+
+
+def _nearly(value: str) -> list[str]:
+    """Texts that are not ``value``, but are to whoever looks at a part of it or at no case."""
+    other = {"0": "1"}
+    found = [value.upper(), value.lower(), value.replace("-", "_"), value + "ä", "ä" * 120]
+    if value:
+        found += [value[:-1] + other.get(value[-1], "0"), other.get(value[0], "0") + value[1:]]
+    return [text for text in dict.fromkeys(found) if text != value]
+
+
+def _within(value: Any) -> list[Any]:
+    """What an entry of a list may be instead."""
+    if isinstance(value, list):
+        name, count = value
+        return [[name, count, 1], [name, True], [name.lower(), count], [name, count + 2**32]]
+    return [True, str(value)]
 
 
 class Meddler:
