@@ -10,9 +10,9 @@ import attrs
 
 from conformance.guard import Guard
 from conformance.oracle import Oracle
-from conformance.protocol import DType, Hello, Inconclusive, Profile, Unsupported
+from conformance.protocol import DType, Hello, Inconclusive, OpenRequest, Profile, Unsupported
 from conformance.recording import Recorder
-from spec.presets import preset_named
+from spec.presets import TINY_BARE, preset_named
 from spec.sizes import Preset
 
 Tolerance = Literal["A", "B", "C", "D"]
@@ -36,6 +36,18 @@ class Context:
     def dtype(self) -> DType:
         """The port's main dtype, in which everything is judged that is not judged in all."""
         return self.hello.dtypes[0]
+
+    def in_sessions(self, dtype: DType) -> DType:
+        """``dtype`` if the port has sessions in it, else the main one: of another dtype that it
+        names it need do no more than one command (WS-CONFORMANCE-2)."""
+        if dtype == self.dtype or dtype not in self.hello.dtypes:
+            return self.dtype
+        request = OpenRequest(preset=TINY_BARE.name, schedule="overlapped", dtype=dtype)
+        try:
+            self.port.close(self.port.open(request))
+        except Unsupported:
+            return self.dtype
+        return dtype
 
     def need(self, feature: str) -> None:
         """Raise `Unsupported` unless the port claims ``feature`` (WS-CONFORMANCE-3)."""

@@ -150,6 +150,14 @@ def _does_dtype(context: Context, dtype: DType) -> str | None:
         "codec": lambda: _run(context, "audio_encoder", dtype),
         "session": lambda: _in_session(context, dtype, lambda _: None),
     }
+    if dtype != context.dtype:
+        # One command is enough, and it may be one that is nobody's duty.
+        one = base(BARE, "overlapped", dtype, units=1)
+        acts = {
+            **acts,
+            "offline": lambda: context.port.offline(one.open, one.units),
+            "load": lambda: context.port.load(LoadRequest(preset=BARE, dtype=dtype)),
+        }
     done = False
     for command, act in acts.items():
         if command in features:

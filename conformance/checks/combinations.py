@@ -15,7 +15,7 @@ from typing import Any, Final
 from conformance.case import Case, Context, family
 from conformance.checks.streaming import fed_back, well_chosen
 from conformance.inputs import BARE, Content, Signal, identity, script_of
-from conformance.protocol import DType, OpenRequest
+from conformance.protocol import OpenRequest
 from conformance.recording import Script
 from conformance.tolerance import MANY
 from spec.layout import Modalities
@@ -99,8 +99,7 @@ def session_of(context: Context, row: Row) -> Script:
     has |= {f"agent_{m}": m in answers for m in ("text", "audio", "video")}
     image, ticks = row["identity"]
     known = "identity" in context.hello.features and (image or ticks)
-    wide = row["dtype"] == "float64" and "float64" in context.hello.dtypes
-    dtype: DType = "float64" if wide else context.dtype
+    dtype = context.in_sessions("float64") if row["dtype"] == "float64" else context.dtype
     request = OpenRequest(
         preset=preset.name,
         schedule=row["schedule"],

@@ -163,7 +163,12 @@ def among_many(context: Context, seed: int) -> list[Step]:
         )
         for i, name in enumerate(others)
     ]
-    steps = [*stepped("b0", contents(BARE, seed, 2)), *stepped("b1", contents(BARE, seed, 1))]
+    steps = [
+        *stepped("b0", contents(BARE, seed, 2)),
+        *stepped("b1", contents(BARE, seed, 1)),
+        # The ninth.
+        *stepped("b7", contents(BARE, seed + 1, 1)),
+    ]
     closes = [Step(do="close", session=name) for name in (*others[1::2], *others[::2])]
     a = whole(context, "a", 0, 5)
     return [*a[:2], *opens, *a[2:3], *steps, *a[3:4], *closes[:5], *a[4:5], *closes[5:], *a[5:]]
@@ -180,10 +185,10 @@ def among_forty(context: Context, seed: int) -> list[Step]:
 
 def all_kinds(context: Context, seed: int) -> list[Step]:
     """Four at once, with other presets, schedules, modalities and dtypes."""
-    dtypes = context.hello.dtypes
+    other = context.in_sessions(context.hello.dtypes[-1])
     kinds = {
         "a": request(context),
-        "b": attrs.evolve(request(context, seed, "tiny"), dtype=dtypes[-1]),
+        "b": attrs.evolve(request(context, seed, "tiny"), dtype=other),
         "c": attrs.evolve(request(context, seed, BARE, VOICE), schedule="sequential"),
         "d": attrs.evolve(request(context, seed, "tiny-lag0", TEXT), prompt=()),
     }

@@ -16,17 +16,19 @@ from conformance.closeness import judge_all_close
 from conformance.formulas.case import Exact
 from conformance.formulas.exchange import kv_digest as kv_digest_of
 from conformance.inputs import BARE, Content, base, identity, script_of
+from conformance.programs import as_the_oracle, life_of
 from conformance.protocol import (
     DType,
     OpenRequest,
     Refusal,
     SamplingInput,
     UnitInput,
+    UnitOutput,
     Unsupported,
 )
-from conformance.recording import Script
+from conformance.recording import Script, copied
 from conformance.relations import same
-from spec.sizes import LAG_OF_SCHEDULE
+from spec.sizes import LAG_OF_SCHEDULE, Schedule
 
 SHA_256: Final = re.compile("[0-9a-fA-F]{64}")
 
@@ -34,22 +36,51 @@ SHA_256: Final = re.compile("[0-9a-fA-F]{64}")
 def equals_single(context: Context) -> Iterator[Case]:
     """The split's outputs against the single process's, bit by bit in float64 where the port
     claims an exact split, else in class C (WS-STREAMING-11)."""
-    dtype: DType = "float64" if "float64" in context.hello.dtypes else context.dtype
     for schedule in LAG_OF_SCHEDULE:
-        script = base(context.preset.name, schedule, dtype)
-        if context.hello.exact_split and dtype == "float64":
-            judge = partial(_same_bits, context, script)
-        else:
-            judge = partial(judge_all_close, context, script, dtype, "stream")
-        yield Case(name=schedule, judge=judge)
-    yield Case(name="identity-and-numbers", judge=partial(_everything, context, dtype))
+        yield Case(name=schedule, judge=partial(_plain, context, schedule))
+    yield Case(name="identity-and-numbers", judge=partial(_everything, context))
+    yield Case(name="three-at-once", judge=partial(_three_at_once, context))
 
 
-def _everything(context: Context, dtype: DType) -> str | None:
+def _three_at_once(context: Context) -> str | None:
+    """Sessions of one prompt that hear different things, in turn: each has caches of its own on
+    both sides (WS-SESSION-3)."""
+    scripts = [
+        base(BARE, "overlapped", context.dtype, units=3, forced=True, seed=seed)
+        for seed in (0, 7, 9)
+    ]
+    sessions = [context.port.open(script.open) for script in scripts]
+    outputs: list[list[UnitOutput]] = [[] for _ in scripts]
+    try:
+        for k in range(3):
+            for session, script, own in zip(sessions, scripts, outputs, strict=True):
+                own.extend(map(copied, context.port.step(session, script.units[k])))
+        for session, own in zip(sessions, outputs, strict=True):
+            own.extend(map(copied, context.port.finish(session)))
+    finally:
+        for session in sessions:
+            context.port.close(session)
+    lives = [life_of(script, own) for script, own in zip(scripts, outputs, strict=True)]
+    return as_the_oracle(context, lives)
+
+
+def _plain(context: Context, schedule: Schedule) -> str | None:
+    dtype = context.in_sessions("float64")
+    return _as_one(context, base(context.preset.name, schedule, dtype), dtype)
+
+
+def _as_one(context: Context, script: Script, dtype: DType) -> str | None:
+    if context.hello.exact_split and dtype == "float64":
+        return same(context.oracle.record(script), context.run(script), range(len(script.units)))
+    return judge_all_close(context, script, dtype, "stream")
+
+
+def _everything(context: Context) -> str | None:
     """Both sides start from a prefill with picture and voice, and words are drawn on one of them
     (WS-PREFILL-1, WS-TEXT-1)."""
     context.need("identity")
     context.need("sampling")
+    dtype = context.in_sessions("float64")
     request = OpenRequest(
         preset=BARE,
         schedule="overlapped",
@@ -58,14 +89,7 @@ def _everything(context: Context, dtype: DType) -> str | None:
         identity=identity(BARE, dtype, voice_ticks=3),
         sampling=SamplingInput(temperature=1.0, top_k=40),
     )
-    script = script_of(request, [Content(text=(97,))] * 3)
-    if context.hello.exact_split and dtype == "float64":
-        return _same_bits(context, script)
-    return judge_all_close(context, script, dtype, "stream")
-
-
-def _same_bits(context: Context, script: Script) -> str | None:
-    return same(context.oracle.record(script), context.run(script), range(len(script.units)))
+    return _as_one(context, script_of(request, [Content(text=(97,))] * 3), dtype)
 
 
 def kv_digest(context: Context) -> Iterator[Case]:
@@ -94,7 +118,10 @@ Digests = list[Mapping[str, str]]
 def _caches_agree(context: Context, script: Script) -> str | None:
     if "kv_digest" not in context.hello.features:
         raise Unsupported("kv_digest")
-    found = _digests(context, script)
+    found, again = _digests(context, script)
+    if again != found:
+        k = next(k for k, (a, b) in enumerate(zip(found, again, strict=True)) if a != b)
+        return f"up to unit {k - 1}: {dict(found[k])}, and at the end {dict(again[k])}"
     for k, digests in enumerate(found):
         if set(digests) != {"thinker", "performer"}:
             return f"digests of {sorted(digests)}, not of thinker and performer"
@@ -103,7 +130,7 @@ def _caches_agree(context: Context, script: Script) -> str | None:
         if len(set(digests.values())) != 1:
             # Where sums come out otherwise each time, they do so in the two roles; what they hold
             # is then judged in class C, in `transfer/contents` (WS-CONFORMANCE-25).
-            steady = context.hello.deterministic or _digests(context, script) == found
+            steady = context.hello.deterministic or _digests(context, script)[0] == found
             return f"caches differ up to unit {k - 1}: {dict(digests)}" if steady else None
     seen = {digest for digests in found for digest in digests.values()}
     if len(seen) != len(script.units):
@@ -111,7 +138,7 @@ def _caches_agree(context: Context, script: Script) -> str | None:
     return None
 
 
-def _digests(context: Context, script: Script) -> Digests:
+def _digests(context: Context, script: Script) -> tuple[Digests, Digests]:
     session = context.port.open(script.open)
     try:
         return _digests_of(context, session, script.units)
@@ -119,8 +146,11 @@ def _digests(context: Context, script: Script) -> Digests:
         context.port.close(session)
 
 
-def _digests_of(context: Context, session: str, units: Sequence[UnitInput]) -> Digests:
-    """What both caches hold up to the last unit that both have committed."""
+def _digests_of(
+    context: Context, session: str, units: Sequence[UnitInput]
+) -> tuple[Digests, Digests]:
+    """What both caches hold up to the last unit that both have committed; and, at the end, what
+    they hold up to each unit."""
     found: Digests = []
     for unit in units:
         context.port.step(session, unit)
@@ -129,7 +159,7 @@ def _digests_of(context: Context, session: str, units: Sequence[UnitInput]) -> D
             context.port.kv_digest(session, unit.unit)
         # z_k is handed over at the next boundary: k - 1 is the newest that both have committed.
         found.append(context.port.kv_digest(session, unit.unit - 1))
-    return found
+    return found, [context.port.kv_digest(session, unit.unit - 1) for unit in units]
 
 
 def _after_reset(context: Context) -> str | None:
@@ -140,13 +170,13 @@ def _after_reset(context: Context) -> str | None:
     )
     session = context.port.open(before.open)
     try:
-        old = _digests_of(context, session, before.units)
+        old, _ = _digests_of(context, session, before.units)
         context.port.reset(session)
-        new = _digests_of(context, session, after.units)
+        new, again = _digests_of(context, session, after.units)
     finally:
         context.port.close(session)
-    for k, (a, b) in enumerate(zip(old, new, strict=True)):
-        if k and set(a.values()) & set(b.values()):
+    for k, (a, b, late) in enumerate(zip(old, new, again, strict=True)):
+        if k and set(a.values()) & {*b.values(), *late.values()}:
             return f"after a reset, up to unit {k - 1} of other units: still {dict(a)}"
     return None
 

@@ -101,4 +101,21 @@ class InFloat16Wide(OnlyDtypes, PatchedPort):
         super().__init__(self.name, wide)
 
 
-VARIANTS = tuple(map(variant, (OnlyFloat64, InBfloat16, InFloat16, InBfloat16Fused, InFloat16Wide)))
+class NarrowOffline(OnlyFloat64):
+    """Declares float64, and float32, which only its offline form does (WS-CONFORMANCE-2)."""
+
+    name = "float32-offline-only"
+
+    def hello(self) -> Hello:
+        return attrs.evolve(super().hello(), dtypes=("float64", "float32"))
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        return ReferencePort.offline(self, request, units)
+
+
+VARIANTS = tuple(
+    map(
+        variant,
+        (OnlyFloat64, InBfloat16, InFloat16, InBfloat16Fused, InFloat16Wide, NarrowOffline),
+    )
+)

@@ -14,9 +14,11 @@ from conformance.protocol import (
     Array,
     CodecRequest,
     Hello,
+    LoadRequest,
     MathRequest,
     OpenRequest,
     UnitInput,
+    UnitOutput,
     Unsupported,
 )
 from spec.errors import WanStreamerError
@@ -70,6 +72,12 @@ class WideClaimed(ReferencePort):
 
     def math(self, request: MathRequest) -> Mapping[str, Array]:
         return super().math(_narrow(request))
+
+    def load(self, request: LoadRequest) -> str:
+        return super().load(_narrow(request))
+
+    def offline(self, request: OpenRequest, units: Sequence[UnitInput]) -> Sequence[UnitOutput]:
+        return super().offline(_narrow(request), units)
 
 
 def _narrow(request: Any) -> Any:
