@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.case import Case, Context
 from conformance.checks.lifecycle import script_of
-from conformance.inputs import base
+from conformance.inputs import BARE, base
 from conformance.programs import as_the_oracle, life_of
 from conformance.protocol import Array, KvEntries, KvExport, Refusal, UnitOutput
 from conformance.recording import Script, copied
@@ -130,7 +130,7 @@ def _none_taken(context: Context) -> str | None:
     """Each impossible state is refused; the session that was to take them all goes on."""
     context.need("kv_transfer")
     script = script_of(context)
-    state = state_after(context, script, 2)
+    state = state_after(context, elsewhere(context), 2)
 
     def refused(session: str) -> str | None:
         for name, damage in IMPOSSIBLE.items():
@@ -147,7 +147,8 @@ def _none_taken(context: Context) -> str | None:
 def _state_refused(context: Context, damage: Damage | None) -> str | None:
     context.need("kv_transfer")
     script = script_of(context)
-    source = script if damage else base("tiny", "overlapped", context.dtype, units=5, forced=True)
+    other = base("tiny", "overlapped", context.dtype, units=5, forced=True)
+    source = elsewhere(context) if damage else other
     state = state_after(context, source, 2)
 
     def refused(session: str) -> str | None:
@@ -158,6 +159,12 @@ def _state_refused(context: Context, damage: Damage | None) -> str | None:
         return "the state was accepted"
 
     return _goes_on(context, script, refused)
+
+
+def elsewhere(context: Context) -> Script:
+    """A session of the same request that has seen and said something else: what is kept of its
+    state where it was refused shows."""
+    return base(BARE, "overlapped", context.dtype, units=2, forced=True, seed=7)
 
 
 def _goes_on(context: Context, script: Script, refused: Callable[[str], str | None]) -> str | None:

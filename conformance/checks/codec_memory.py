@@ -141,7 +141,7 @@ LEVELS: Final[dict[str, Callable[[Array], Array]]] = {
                                              < len(x) // 2, x, x.dtype.type(0)),
 }  # fmt: skip
 
-LOUD: Final[dict[str, Callable[[Array], Array]]] = {"far-latents": lambda x: x * x.dtype.type(5)}
+LOUD: Final[dict[str, Callable[[Array], Array]]] = {"far-latents": lambda x: x * x.dtype.type(40)}
 """What a solver may give a decoder: a latent has no range (WS-CODEC-11)."""
 
 

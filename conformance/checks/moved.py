@@ -20,7 +20,7 @@ from conformance.recording import Recording, Script, copied
 UNITS: Final = 3
 AT: Final = 1
 """The session moves before this unit."""
-SHOWN: Final = ("drawn-words", "identity-anew")
+SHOWN: Final = ("drawn-words", "float64", "identity-anew")
 """What a run of one clause asks for, too."""
 NUCLEUS: Final = SamplingInput(temperature=3.0, top_k=40, top_p=0.5)
 
@@ -30,6 +30,10 @@ def kinds(context: Context) -> dict[str, tuple[str, Callable[[], Script]]]:
 
     def plain(*, forced: bool = False) -> Script:
         return base(BARE, "overlapped", context.dtype, units=UNITS, forced=forced)
+
+    def in_float64() -> Script:
+        # What is kept in fewer digits shows only there.
+        return base(BARE, "overlapped", "float64", units=UNITS, forced=True)
 
     def with_identity() -> Script:
         script = plain(forced=True)
@@ -46,9 +50,11 @@ def kinds(context: Context) -> dict[str, tuple[str, Callable[[], Script]]]:
         contents = tuple(Content(text=(97,) * (k % 2), seed=k) for k in range(UNITS))
         return sampled(context, NUCLEUS, schedule="sequential", contents=contents)
 
+    wide = {"float64": ("", in_float64)} if "float64" in context.hello.dtypes else {}
     return {
         "own-words": ("", plain),
         "drawn-words": ("sampling", drawn),
+        **wide,
         "identity": ("identity", with_identity),
         "in-chunks": ("prefill_chunks", in_chunks),
     }

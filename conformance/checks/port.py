@@ -43,7 +43,11 @@ def _unknown(context: Context) -> str | None:
     # Names are compared letter by letter.
     known = {*context.hello.features, *context.hello.dtypes}
     for name in sorted(known):
-        others = (name.upper(), f" {name}", f"{name} ", name[:-1], name.replace("_", "-"))
+        wide = chr(ord(name[0]) + 0xFEE0) + name[1:]
+        others = (
+            *(name.upper(), name.capitalize(), name.replace("_", "-"), wide),
+            *(f" {name}", f"{name} ", f"{name}\n", name[:-1]),
+        )
         for feature in others:
             # A port may have features of its own, one of which is another's name cut short.
             if feature not in known and context.port.supports(feature):

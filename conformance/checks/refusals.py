@@ -74,6 +74,7 @@ BAD_UNITS: Final[dict[str, Spoil]] = {
     "agent-text-outside-vocabulary": lambda u: attrs.evolve(u, agent_text=_last(u, 10**6)),
     "agent-text-one-past-vocabulary": lambda u: attrs.evolve(u, agent_text=_last(u, PAST)),
     "negative-agent-text": lambda u: attrs.evolve(u, agent_text=_last(u, -1)),
+    "no-agent-text": lambda u: attrs.evolve(u, agent_text=()),
     "short-agent-text": lambda u: attrs.evolve(u, agent_text=_of(u.agent_text)[:-1]),
     "long-agent-text": lambda u: attrs.evolve(u, agent_text=(*_of(u.agent_text), 65)),
     "unit-skipped": lambda u: attrs.evolve(u, unit=u.unit + 1),
@@ -133,7 +134,14 @@ def refusals(context: Context) -> Iterator[Case]:
             clauses=ALONE,
             judge=partial(_refused, context, script_of(context), spoil),
         )
-    full = script_of(context).units[BEFORE]
+    once = script_of(context)
+    # Who answers the same question again from memory has not refused it.
+    yield Case(
+        name="the-same-unit-again",
+        clauses=ALONE,
+        judge=partial(_refused, context, once, lambda _: once.units[BEFORE - 1]),
+    )
+    full = once.units[BEFORE]
     for name, (modalities, add) in EXTRA.items():
         yield Case(
             name=name,

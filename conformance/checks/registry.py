@@ -15,6 +15,7 @@ from conformance.checks import (
     combinations,
     drift,
     exchange,
+    exchange_far,
     exchange_rows,
     exchange_thinker,
     exchange_wire,
@@ -71,6 +72,7 @@ CHECKS: Final[Mapping[str, Check]] = {
         exchange_thinker,
         exchange_rows,
         exchange_wire,
+        exchange_far,
         latency,
     )
     for check in module.CHECKS

@@ -109,6 +109,9 @@ def presets(context: Context) -> Iterator[Case]:
             # It differs from "tiny" in its schedule only.
             further = name == "tiny-lag0"
             yield Case(name=name, further=further, judge=partial(_as_oracle, context, script))
+    # The session's schedule counts, not the preset's.
+    script = base("tiny-lag0", "overlapped", context.dtype, units=SHORT)
+    yield Case(name="tiny-lag0-overlapped", judge=partial(_as_oracle, context, script))
 
 
 def _open_refused(context: Context, request: OpenRequest) -> str | None:

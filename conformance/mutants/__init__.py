@@ -22,6 +22,7 @@ from conformance.mutants import (
     codec_memory,
     combined,
     exchange,
+    exchange_far,
     exchange_history,
     identity,
     identity_sessions,
@@ -30,6 +31,7 @@ from conformance.mutants import (
     lifecycle,
     math_benign,
     math_bytes,
+    math_edges,
     math_numbers,
     math_plans,
     math_signals,
@@ -40,6 +42,7 @@ from conformance.mutants import (
     seldom,
     session,
     shared,
+    unseen,
     unsteady,
     visibility,
 )
@@ -52,6 +55,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         math_numbers,
         math_signals,
         math_bytes,
+        math_edges,
         math_plans,
         visibility,
         backbone,
@@ -74,8 +78,10 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         moving,
         asides,
         shared,
+        unseen,
         exchange,
         exchange_history,
+        exchange_far,
         latency,
     )
     for mutant in module.MUTANTS
