@@ -18,7 +18,7 @@ from spec.errors import VectorError
 
 FORMAT: Final = "wanstreamer-vectors"
 VERSION: Final = 1
-FIXTURE_VERSION: Final = 4
+FIXTURE_VERSION: Final = 5
 """Goes up when the cases of a committed folder are meant to change (WS-VECTORS-4)."""
 MANIFEST: Final = "manifest.json"
 CASES: Final = "cases"
