@@ -31,11 +31,15 @@ from spec.exchange_message import LatentsNack, Open, SliceAck
 from spec.exchange_terms import kv_len_after
 from spec.layout import PREFILL_UNIT
 
+LONG: Final = 300
+"""Units and takeovers, and what may be on the way: more than a byte counts."""
+
 
 def windows() -> Scripts:
     """As many units on the way as the terms allow, and one more (WS-EXCHANGE-11)."""
-    for window in (5, 20, 300):
+    for window in (5, 20, LONG):
         terms = attrs.evolve(PLAIN, window=window)
+        lates = (0, window // 2, window - 1) if window < LONG else (0,)
         s = Story(terms=terms)
         s.slices(*range(-1, window))
         s.solved(0)
@@ -43,7 +47,7 @@ def windows() -> Scripts:
         # Beyond what it may be sent: the peer's fault, and the end.
         s.slices(window + 1)
         yield f"{window} slices", s.script, True
-        for late in (0, window // 2, window - 1):
+        for late in lates:
             s = Story(terms=terms)
             s.slices(*range(-1, window))
             s.slices(late, salt="other")
@@ -56,7 +60,7 @@ def windows() -> Scripts:
         t.latents(*range(window))
         t.offer(window, window + 1)
         yield f"{window} offers", t.script, False
-        for late in (0, window // 2, window - 1):
+        for late in lates:
             t = ThinkerStory(terms=terms)
             t.begun()
             t.offer(*range(window))
@@ -71,10 +75,6 @@ def windows() -> Scripts:
     for unit in (2, 1, 0):
         s.arrive(LatentsNack(session=s.terms.session, epoch=0, unit=unit))
     yield "latents asked for again", s.script, False
-
-
-LONG: Final = 300
-"""Units and takeovers: more than a byte counts."""
 
 
 def ages() -> Scripts:
