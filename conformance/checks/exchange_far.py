@@ -112,15 +112,15 @@ def epochs() -> Scripts:
     s = Story()
     s.slices(-1, 0)
     for n, epoch in enumerate(EPOCHS):
-        # A thinker may begin again further back than before.
-        s.open(epoch=epoch, first=50 - n)
-        s.slices(50 - n)
+        first = 3 * n
+        s.open(epoch=epoch, first=first)
+        s.slices(first)
         if epoch >= EPOCHS[3]:
             for old in (0, *EPOCHS[:n]):
-                s.slices(50 - n + 1, epoch=old)
-                s.open(epoch=old)
-            s.epoch, s.first = epoch, 50 - n
-        s.slices(50 - n + 1)
+                s.slices(first + 1, epoch=old)
+                s.open(epoch=old, first=first)
+            s.epoch = epoch
+        s.slices(first + 1)
     yield "the performer", s.script, False
     t = ThinkerStory()
     t.begun()
