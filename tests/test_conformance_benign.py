@@ -16,6 +16,7 @@ NEAREST = {
     "float16-declared": FEW,
     "bfloat16-fused-attention": FEW,
     "float16-wide-accumulators": FEW,
+    "float32-offline-only": ("port/claims", "session/interleaved"),
     "answers-two-steps-later": ("session/outputs-are-final", "lifecycle/ending"),
     "batched-sessions": ("session/fresh-start",),
     "compiles-after-a-while": (*FEW, "session/interleaved", "session/refusals"),
