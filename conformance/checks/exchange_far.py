@@ -105,6 +105,7 @@ def ages() -> Scripts:
 
 
 EPOCHS: Final = (1, 2, 3, 4, 5, 20, 150, 300, 40_000, 70_000, 2**31 + 5, 2**32 + 7, 2**40)
+"""Of one performer, around what 3, 7, 8, 15, 16, 31 and 32 bits hold."""
 
 
 def epochs() -> Scripts:

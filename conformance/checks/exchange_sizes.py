@@ -1,7 +1,7 @@
-"""Scripts of the KV exchange in sessions of other sizes, formats and names; and headers that are
-nearly right (WS-EXCHANGE-1 to WS-EXCHANGE-5).
+"""Scripts of the KV exchange in sessions of other sizes, formats and names; nearly right headers.
 
-Nothing here is more than a header, so a slice of a gigabyte costs no more than one of a byte.
+WS-EXCHANGE-1 to WS-EXCHANGE-5. Nothing here is more than a header, so a slice of a gigabyte costs
+no more than one of a byte.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Scripts = Iterator[tuple[str, Sequence[Json], bool]]
 the session fail. Each is asked for itself."""
 
 PLAIN: Final = terms_for("overlapped", "story")
+"""Of a small session; all others differ from it in what their names say."""
 SIZES: Final[dict[str, Terms]] = {
     "float16": attrs.evolve(PLAIN, dtype="float16"),
     "bfloat16": attrs.evolve(PLAIN, dtype="bfloat16"),
@@ -50,10 +51,13 @@ SIZES: Final[dict[str, Terms]] = {
     "longest-name": attrs.evolve(PLAIN, session="0.:_-" + 58 * "a" + "b"),
     "shortest-name": attrs.evolve(PLAIN, session="_"),
 }
-"""Terms that differ from those of a small session in one respect."""
+"""Terms by what is unusual about them (WS-EXCHANGE-1)."""
 
 WIDE: Final = attrs.evolve(PLAIN, layers=9, kv_heads=8, head_dim=6)
 """More pairs of a layer and a head than the bits of a word."""
+
+CUT: Final = 31
+"""Letters that a fixed field of 32 bytes has room for."""
 
 SAME_BYTES: Final = {"float16": "bfloat16", "bfloat16": "float16"}
 
@@ -68,14 +72,14 @@ def cells(terms: Terms, content: str) -> list[Part]:
 
 
 def acked(s: Story, *units: int) -> None:
-    """The thinker has the latents of these units."""
+    """The thinker acknowledges the latents of these units (WS-EXCHANGE-9)."""
     for k in units:
         digest = sha(f"z{k}")
         s.arrive(LatentsAck(session=s.terms.session, epoch=s.epoch, unit=k, digest=digest))
 
 
 def performer_of(terms: Terms) -> Story:
-    """Three units, nothing amiss but a copy, an early slice and a stranger's."""
+    """Three units, nothing amiss but copies, gaps and slices of a stranger."""
     s = Story(terms=terms)
     s.slices(-1, -1)
     for k in range(3):
@@ -126,11 +130,10 @@ def sizes(terms: Terms) -> Scripts:
         thinker.offer(0)
         thinker.latents(0, dtype=other)
         yield "latents in the other format", thinker.script, True
-    if len(terms.session) > 1:
-        near = terms.session[:-1] + "c"
+    if len(terms.session) > CUT:
         s = performer_of(terms)
-        s.slices(4, session=near)
-        s.slices(4, session=terms.session[:31])
+        s.slices(4, session=terms.session[:-1] + "c")
+        s.slices(4, session=terms.session[:CUT])
         s.slices(4)
         yield "a name that begins alike", s.script, False
 

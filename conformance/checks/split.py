@@ -43,8 +43,8 @@ def equals_single(context: Context) -> Iterator[Case]:
 
 
 def _three_at_once(context: Context) -> str | None:
-    """Sessions of one prompt that hear different things, in turn: each has caches of its own on
-    both sides (WS-SESSION-3)."""
+    """Sessions of one prompt that hear different things, in turn and back: each has caches of its
+    own on both sides, whoever comes first (WS-SESSION-3)."""
     scripts = [
         base(BARE, "overlapped", context.dtype, units=3, forced=True, seed=seed)
         for seed in (0, 7, 9)
@@ -53,7 +53,8 @@ def _three_at_once(context: Context) -> str | None:
     outputs: list[list[UnitOutput]] = [[] for _ in scripts]
     try:
         for k in range(3):
-            for session, script, own in zip(sessions, scripts, outputs, strict=True):
+            turn = list(zip(sessions, scripts, outputs, strict=True))
+            for session, script, own in turn[::-1] if k % 2 else turn:
                 own.extend(map(copied, context.port.step(session, script.units[k])))
         for session, own in zip(sessions, outputs, strict=True):
             own.extend(map(copied, context.port.finish(session)))

@@ -1,5 +1,7 @@
-"""Ports whose machines are right in a small session: sizes, counts and ages that it never reaches,
-and messages that are nearly right."""
+"""Ports whose machines fail at sizes, counts and ages that a small session never reaches.
+
+And those that take messages that are nearly right for right ones.
+"""
 
 from __future__ import annotations
 

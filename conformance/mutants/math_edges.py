@@ -1,5 +1,4 @@
-"""Formulas that are right in the middle of their domain: seeds, text, scores, zeros and places at
-its edges."""
+"""Formulas that are wrong at the edges of their domain: seeds, texts, scores, zeros and places."""
 
 from __future__ import annotations
 
@@ -35,6 +34,7 @@ NOISE = recipe.noise
 TEXT_NUMBERS = recipe.text_numbers
 ENCODE = byte_text.encode
 DIGEST = kv_cache.digest
+DECLARED = schedules.declared
 LOG_MEL = log_mel.log_mel
 LINE = wire.encode
 NEXT = thinker.next_token
@@ -87,8 +87,8 @@ def trimmed(words: str) -> tuple[int, ...]:
 
 def added_mask(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Hidden keys have 10,000 taken from their scores."""
-    n_groups = len(q) // len(k)
-    keys, values = (x.repeat_interleave(n_groups, dim=0) for x in (k, v))
+    served = len(q) // len(k)
+    keys, values = (x.repeat_interleave(served, dim=0) for x in (k, v))
     scores = q @ keys.transpose(-1, -2) / math.sqrt(q.shape[-1])
     hidden = torch.where(mask, 0.0, -1e4).to(scores.dtype)
     return torch.softmax(scores + hidden, dim=-1) @ values
@@ -100,9 +100,6 @@ def not_above(grid: tuple[float, ...]) -> tuple[float, ...]:
     if len(grid) > 1 and grid[0] == 1.0 and grid[-1] == 0.0 and not rises:
         return grid
     return DECLARED(grid)
-
-
-DECLARED = schedules.declared
 
 
 def short_memory(x: Tensor, state: Tensor, sizes: Any) -> Any:

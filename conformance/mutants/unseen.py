@@ -1,5 +1,4 @@
-"""Ports whose defect no output of one short session shows: a refused state that stays, an old
-digest, an answer given twice."""
+"""Ports with what no output of one short session shows: a refused state that stays, old digests."""
 
 from __future__ import annotations
 
